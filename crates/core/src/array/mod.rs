@@ -1,0 +1,298 @@
+//! A file as an array: what the seed's `MmapArray` is, with the element type known or not.
+//!
+//! [`DynMmapArray`] is any array that can be opened. [`MmapArray<A>`] is one whose elements are of type `A`, in the
+//! order and alignment of this machine, so that ndarray can look at them in place.
+
+mod typed;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ndarray::{Array, IxDyn};
+
+use crate::create::Writer;
+use crate::dtype::{ByteOrder, DType};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::format::Format;
+use crate::header::Header;
+use crate::kernel::{self, Element, RawView};
+use crate::layout::{Layout, Order};
+use crate::mapping::Mapping;
+use crate::mode::Mode;
+
+pub use typed::MmapArray;
+
+/// How to open a file, and what to expect of it.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// How the file is mapped.
+    pub mode: Mode,
+    /// The format; found from the content where it is `None`, never from the name.
+    pub format: Option<Format>,
+    /// The dtype expected: [`Error::DtypeMismatch`] for another.
+    pub dtype: Option<DType>,
+    /// The shape expected, in elements: [`Error::ShapeMismatch`] for another.
+    pub shape: Option<Vec<u64>>,
+    /// Refuse bytes after the array and padding that is not zero.
+    pub strict: bool,
+}
+
+impl OpenOptions {
+    /// Any array, in this mode.
+    #[must_use]
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, format: None, dtype: None, shape: None, strict: false }
+    }
+}
+
+/// An array in a file, mapped into memory.
+///
+/// Opening reads the header and maps the data: nothing is read, nothing is copied, and the time does not depend on
+/// the size. Dropping it unmaps; it does not [`flush`](Self::flush).
+#[derive(Clone)]
+pub struct DynMmapArray {
+    header: Header,
+    mapping: Arc<Mapping>,
+    mode: Mode,
+    path: PathBuf,
+}
+
+impl DynMmapArray {
+    /// Opens the array in the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses; the header's errors (`InvalidMagic`, `UnsupportedVersion`,
+    /// `InvalidHeader`, `FileTooShort`, `TrailingData`, `UnsupportedDtype`); `DtypeMismatch` and `ShapeMismatch`
+    /// where the file is not what `options` expect; `TooLarge`.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let (file, len) = file::open(path, options.mode)?;
+        let header = file::read_header(&file, len, path, options.format, options.strict)?;
+        if let Some(expected) = options.dtype
+            && expected != header.dtype()
+        {
+            return Err(Error::DtypeMismatch {
+                path: path.to_path_buf(),
+                expected: expected.name().to_owned(),
+                actual: header.dtype().name().to_owned(),
+            });
+        }
+        if let Some(expected) = &options.shape
+            && expected != header.shape()
+        {
+            return Err(Error::ShapeMismatch {
+                path: path.to_path_buf(),
+                expected: expected.clone(),
+                actual: header.shape().to_vec(),
+            });
+        }
+        Self::map(file, header, options.mode, path)
+    }
+
+    /// Maps a file just written, for reading and writing.
+    ///
+    /// # Errors
+    /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
+    pub fn from_writer(writer: Writer) -> Result<Self> {
+        let path = writer.path().to_path_buf();
+        let (file, header) = writer.commit()?;
+        Self::map(file, header, Mode::ReadWrite, &path)
+    }
+
+    fn map(file: std::fs::File, header: Header, mode: Mode, path: &Path) -> Result<Self> {
+        let mapping = Mapping::new(file, header.data_offset(), header.nbytes(), mode, path)?;
+        Ok(Self { header, mapping: Arc::new(mapping), mode, path: path.to_path_buf() })
+    }
+
+    /// Elements along each axis.
+    #[must_use]
+    pub fn shape(&self) -> &[u64] {
+        self.header.shape()
+    }
+
+    /// Elements between neighbours along each axis.
+    #[must_use]
+    pub fn strides(&self) -> &[i64] {
+        self.header.strides()
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.header.len()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The dtype of the elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.header.dtype()
+    }
+
+    /// What the file's header says.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// How the file is mapped.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The path that the file was opened by.
+    #[must_use]
+    pub fn file_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The mapped bytes of the elements.
+    #[must_use]
+    pub fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
+
+    /// Whether the bytes are elements of this machine as they lie: its byte order, and aligned.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.header.byte_order().is_native()
+            && self.mapping.as_ptr().addr().is_multiple_of(self.dtype().itemsize())
+    }
+
+    /// The elements that `layout` reaches, for the kernels.
+    ///
+    /// The view does not keep the mapping: hold [`mapping`](Self::mapping) for as long as it is used.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if the layout reaches outside the array.
+    ///
+    /// # Safety
+    /// The view and its copies are not used after the mapping is gone.
+    pub unsafe fn raw(&self, layout: &Layout) -> Result<RawView> {
+        let header = &self.header;
+        let len = self.mapping.len() / header.dtype().itemsize();
+        // SAFETY:
+        // - `len` elements from the start of the mapping are mapped, readable and writable (fact 1 of `Mapping`),
+        //   for as long as it lives, which the caller promises.
+        unsafe { RawView::new(self.mapping.as_ptr(), len, header.dtype(), header.byte_order(), layout) }
+    }
+
+    /// The layout of the whole array.
+    fn layout(&self) -> Result<Layout> {
+        Layout::new(0, self.shape().to_vec(), self.strides().to_vec(), self.len())
+    }
+
+    /// Brings what was stored to the disk; nothing to do in the private modes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the system said.
+    pub fn flush(&self) -> Result<()> {
+        self.flush_range(0, self.mapping.len())
+    }
+
+    /// Brings `len` bytes from byte `offset` of the data on to the disk; nothing to do in the private modes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] outside the data, [`Error::Io`] with what the system said.
+    pub fn flush_range(&self, offset: usize, len: usize) -> Result<()> {
+        if offset.checked_add(len).is_none_or(|end| end > self.mapping.len()) {
+            return Err(Error::out_of_range(format!(
+                "{len} bytes at byte {offset} are outside the {} bytes of the array",
+                self.mapping.len()
+            )));
+        }
+        self.mapping.flush(offset, len).map_err(|error| Error::io("msync", &self.path, error))
+    }
+
+    /// Copies the elements into memory, in C order, in this machine's byte order.
+    ///
+    /// # Errors
+    /// [`Error::DtypeMismatch`] unless the elements are of type `A`; [`Error::TooLarge`] if they do not fit into
+    /// memory.
+    pub fn to_owned_array<A: Element>(&self) -> Result<Array<A, IxDyn>> {
+        self.expect_dtype::<A>()?;
+        let too_large = |_| {
+            Error::too_large(format!("a copy needs {} bytes of memory; copy in parts", self.header.nbytes()))
+                .at(&self.path)
+        };
+        let len = self.mapping.len() / A::DTYPE.itemsize();
+        let mut values: Vec<A> = Vec::new();
+        values.try_reserve_exact(len).map_err(too_large)?;
+        let shape = shape_of(&self.header)?;
+        let layout = Layout::contiguous(self.shape().to_vec(), Order::C, self.len())?;
+        // SAFETY:
+        // - `values` has room for `len` elements, and nothing else uses it until `set_len`.
+        // - the view is gone before `values` moves.
+        let target =
+            unsafe { RawView::new(values.as_mut_ptr().cast(), len, A::DTYPE, ByteOrder::NATIVE, &layout) }?;
+        // SAFETY:
+        // - the mapping lives as long as `self`, and the view ends in this function.
+        let source = unsafe { self.raw(&self.layout()?) }?;
+        kernel::assign(&target, &source)?;
+        // SAFETY:
+        // - `assign` has stored all `len` elements: the layouts have one shape, and C order has no gaps.
+        // - `Element`: every bit pattern is a value of `A`.
+        unsafe { values.set_len(len) };
+        Array::from_shape_vec(shape, values).map_err(|error| Error::out_of_range(error.to_string()))
+    }
+
+    /// The same array with its element type known.
+    ///
+    /// # Errors
+    /// [`Error::DtypeMismatch`] unless the elements are of type `A`; [`Error::NotContiguous`] if they are not in the
+    /// byte order or alignment of this machine.
+    pub fn typed<A: Element>(self) -> Result<MmapArray<A>> {
+        self.expect_dtype::<A>()?;
+        if !self.is_native() {
+            return Err(Error::NotContiguous {
+                reason: format!(
+                    "the elements are {} at byte {} of the file, which this machine cannot read in place; \
+                     copy them with to_owned_array",
+                    self.header.descr(),
+                    self.header.data_offset()
+                ),
+                path: self.path,
+            });
+        }
+        Ok(MmapArray::new(self))
+    }
+
+    fn expect_dtype<A: Element>(&self) -> Result<()> {
+        if self.dtype() == A::DTYPE {
+            return Ok(());
+        }
+        Err(Error::DtypeMismatch {
+            path: self.path.clone(),
+            expected: A::DTYPE.name().to_owned(),
+            actual: self.dtype().name().to_owned(),
+        })
+    }
+}
+
+impl fmt::Debug for DynMmapArray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmapArray")
+            .field("path", &self.path)
+            .field("mode", &self.mode)
+            .field("format", &self.header.format())
+            .field("dtype", &self.header.descr())
+            .field("shape", &self.shape())
+            .field("strides", &self.strides())
+            .finish_non_exhaustive()
+    }
+}
+
+fn shape_of(header: &Header) -> Result<IxDyn> {
+    let shape: Result<Vec<usize>, _> = header.shape().iter().map(|&n| usize::try_from(n)).collect();
+    shape
+        .map(|shape| IxDyn(&shape))
+        .map_err(|_| Error::too_large("an axis is longer than this process can address"))
+}

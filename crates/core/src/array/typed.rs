@@ -1,0 +1,218 @@
+//! An array whose element type is known: what ndarray can look at in place.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::path::Path;
+
+use ndarray::{
+    Array, ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn, RawArrayView, RawArrayViewMut,
+    ShapeBuilder,
+};
+
+use super::{DynMmapArray, OpenOptions};
+use crate::create::{CreateOptions, Writer};
+use crate::error::{Error, Result};
+use crate::kernel::Element;
+use crate::layout::Order;
+use crate::mode::Mode;
+
+/// Elements written to a new file at a time.
+const BLOCK_LEN: usize = 1 << 16;
+
+/// An array in a file whose elements are of type `A`.
+///
+/// Everything of [`DynMmapArray`] is there through `Deref`.
+#[derive(Clone)]
+pub struct MmapArray<A> {
+    array: DynMmapArray,
+    element: PhantomData<A>,
+}
+
+impl<A: Element> MmapArray<A> {
+    /// The caller has checked that the elements are of type `A`, in this machine's byte order, and aligned.
+    pub(super) fn new(array: DynMmapArray) -> Self {
+        Self { array, element: PhantomData }
+    }
+
+    /// Writes `source`, of any layout, to a new file in C order and opens it for reading and writing.
+    ///
+    /// The format follows the extension: `.mmap` or `.npy`.
+    ///
+    /// # Errors
+    /// Those of [`CreateOptions::for_path`] and [`create_with`](Self::create_with).
+    pub fn create<S: Data<Elem = A>, D: Dimension>(
+        path: impl AsRef<Path>,
+        source: &ArrayBase<S, D>,
+    ) -> Result<Self> {
+        let options = CreateOptions::for_path(path.as_ref())?;
+        Self::create_with(path, source, &options)
+    }
+
+    /// Writes `source`, of any layout, to a new file and opens it for reading and writing.
+    ///
+    /// # Errors
+    /// Those of [`Writer::begin`], [`Writer::write_at`] and [`Writer::commit`].
+    pub fn create_with<S: Data<Elem = A>, D: Dimension>(
+        path: impl AsRef<Path>,
+        source: &ArrayBase<S, D>,
+        options: &CreateOptions,
+    ) -> Result<Self> {
+        let shape: Vec<u64> = source.shape().iter().map(|&n| n as u64).collect();
+        let writer = Writer::begin(path.as_ref(), A::DTYPE, &shape, options)?;
+        // `t()` of a C-order walk is a Fortran-order walk.
+        let source = source.view().into_dyn();
+        let source = if options.order == Order::C { source } else { source.reversed_axes() };
+        let mut offset = 0;
+        let mut block = Vec::with_capacity(BLOCK_LEN * A::DTYPE.itemsize());
+        for value in &source {
+            block.extend_from_slice(value.to_bytes().as_ref());
+            if block.len() >= BLOCK_LEN * A::DTYPE.itemsize() {
+                writer.write_at(offset, &block)?;
+                offset += block.len() as u64;
+                block.clear();
+            }
+        }
+        writer.write_at(offset, &block)?;
+        DynMmapArray::from_writer(writer)?.typed()
+    }
+
+    /// Makes a new file of `shape` in which every element is `value`, and opens it for reading and writing.
+    ///
+    /// Zeros of any size take no time and no memory.
+    ///
+    /// # Errors
+    /// Those of [`Writer::begin`], [`Writer::fill`] and [`Writer::commit`].
+    pub fn create_filled(
+        path: impl AsRef<Path>,
+        shape: &[u64],
+        value: A,
+        options: &CreateOptions,
+    ) -> Result<Self> {
+        let writer = Writer::begin(path.as_ref(), A::DTYPE, shape, options)?;
+        writer.fill(value.to_bytes().as_ref())?;
+        DynMmapArray::from_writer(writer)?.typed()
+    }
+
+    /// Opens the array in the file at `path`, whose elements must be of type `A`.
+    ///
+    /// # Errors
+    /// Those of [`DynMmapArray::open`] and [`DynMmapArray::typed`].
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        DynMmapArray::open(path, options)?.typed()
+    }
+
+    /// Opens for reading: `r`.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open(path, &OpenOptions::new(Mode::ReadOnly))
+    }
+
+    /// Opens for reading and writing in the file: `r+`.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_read_write(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open(path, &OpenOptions::new(Mode::ReadWrite))
+    }
+
+    /// Opens for reading and for writing in memory only: `c`. The first store to a page copies that page.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_cow(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open(path, &OpenOptions::new(Mode::CopyOnWrite))
+    }
+
+    /// The elements as an ndarray view of raw pointers, which is safe to have: reading through it is not.
+    #[must_use]
+    pub fn raw_view(&self) -> RawArrayView<A, IxDyn> {
+        let (shape, strides) = self.ndarray_layout();
+        let first = self.array.mapping.as_ptr().cast::<A>().cast_const();
+        // SAFETY:
+        // - the pointer is aligned for `A` (`typed`) and not null; for no elements it dangles, which is allowed.
+        // - shape and strides stay inside the mapping: the header's numbered invariants, and fact 2 of `Mapping`.
+        // - the strides are those of C or Fortran order, so none is negative.
+        unsafe { RawArrayView::from_shape_ptr(shape.strides(strides), first) }
+    }
+
+    /// The elements as a writable ndarray view of raw pointers.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] in mode `r`.
+    pub fn raw_view_mut(&self) -> Result<RawArrayViewMut<A, IxDyn>> {
+        if !self.array.mode.writable() {
+            return Err(Error::ReadOnly { path: self.array.path.clone() });
+        }
+        let (shape, strides) = self.ndarray_layout();
+        let first = self.array.mapping.as_ptr().cast::<A>();
+        // SAFETY:
+        // - as in `raw_view`, and the mapping is writable (fact 1 of `Mapping`).
+        Ok(unsafe { RawArrayViewMut::from_shape_ptr(shape.strides(strides), first) })
+    }
+
+    /// The elements as an ndarray view.
+    ///
+    /// # Safety
+    /// While the view lives nobody writes the elements: no other view, no other thread, no other process. In the
+    /// private modes that includes writers of the file, because pages that were not stored to follow it. Nobody
+    /// makes the file shorter.
+    #[must_use]
+    pub unsafe fn view(&self) -> ArrayView<'_, A, IxDyn> {
+        // SAFETY:
+        // - valid and aligned: see `raw_view`. `Element`: every bit pattern is a value.
+        // - the view borrows `self`, which keeps the mapping.
+        // - nobody else writes: the caller's promise.
+        unsafe { self.raw_view().deref_into_view() }
+    }
+
+    /// The elements as a writable ndarray view.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] in mode `r`.
+    ///
+    /// # Safety
+    /// While the view lives nobody else reads or writes the elements, and nobody makes the file shorter; see
+    /// [`view`](Self::view).
+    pub unsafe fn view_mut(&mut self) -> Result<ArrayViewMut<'_, A, IxDyn>> {
+        let raw = self.raw_view_mut()?;
+        // SAFETY:
+        // - as in `view`; the view borrows `self` mutably, so this handle gives out no second one.
+        Ok(unsafe { raw.deref_into_view_mut() })
+    }
+
+    /// Copies the elements into memory, in C order.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if they do not fit.
+    pub fn to_owned_array(&self) -> Result<Array<A, IxDyn>> {
+        self.array.to_owned_array()
+    }
+
+    /// Shape and strides as ndarray takes them; strides that are never used are zero.
+    fn ndarray_layout(&self) -> (IxDyn, IxDyn) {
+        // The header was checked and mapped, so both fit; an empty array's strides move no pointer.
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let shape: Vec<usize> = self.shape().iter().map(|&n| size(n)).collect();
+        let empty = self.is_empty();
+        let stride = |&stride: &i64| if empty { 0 } else { size(stride.unsigned_abs()) };
+        let strides: Vec<usize> = self.strides().iter().map(stride).collect();
+        (IxDyn(&shape), IxDyn(&strides))
+    }
+}
+
+impl<A> Deref for MmapArray<A> {
+    type Target = DynMmapArray;
+
+    fn deref(&self) -> &DynMmapArray {
+        &self.array
+    }
+}
+
+impl<A> fmt::Debug for MmapArray<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.array.fmt(f)
+    }
+}

@@ -1,0 +1,255 @@
+//! New files that appear whole or not at all.
+//!
+//! The data goes to a temporary file in the same folder, which takes the target's name in one rename after
+//! everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
+//! (the old file lives on without a name), and a failure leaves what was there before.
+
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::dtype::{ByteOrder, DType};
+use crate::error::{Error, Result};
+use crate::format::{self, Format};
+use crate::header::Header;
+use crate::layout::Order;
+use crate::sys;
+
+/// Bytes written at a time where a value is repeated.
+const BLOCK_LEN: usize = 1 << 20;
+
+/// What a new file is to hold.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// The format to write.
+    pub format: Format,
+    /// The order of the elements in the file.
+    pub order: Order,
+    /// Replace a file that is there; `EEXIST` otherwise.
+    pub overwrite: bool,
+    /// Reserve the disk space first, so that a full disk is `ENOSPC` here and not a fault on a later store.
+    pub reserve: bool,
+}
+
+impl CreateOptions {
+    /// C order, no overwriting, space reserved.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, order: Order::C, overwrite: false, reserve: true }
+    }
+
+    /// The options of [`CreateOptions::new`] with the format that the file name's extension names.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a name without a known extension (`.mmap`, `.npy`).
+    pub fn for_path(path: &Path) -> Result<Self> {
+        let extension = path.extension().unwrap_or_default();
+        let format = [Format::Mmap, Format::Npy]
+            .into_iter()
+            .find(|format| extension.eq_ignore_ascii_case(format.name()))
+            .ok_or_else(|| {
+                Error::out_of_range(format!(
+                    "{}: the extension names no format that can be written; \
+                     use .mmap or .npy, or give the format",
+                    path.display()
+                ))
+            })?;
+        Ok(Self::new(format))
+    }
+}
+
+/// A file being made: write the elements, then [`commit`](Writer::commit) it. Dropped before that, it leaves nothing.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    header: Header,
+    temp: Temp,
+    target: PathBuf,
+    path: PathBuf,
+    overwrite: bool,
+}
+
+impl Writer {
+    /// Starts a file for an array of `shape` (elements along each axis), all zeros until written to.
+    ///
+    /// # Errors
+    /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, any other
+    /// [`Error::Io`]; [`Error::TooLarge`] and [`Error::UnsupportedDtype`] where the format cannot say it.
+    pub fn begin(path: &Path, dtype: DType, shape: &[u64], options: &CreateOptions) -> Result<Self> {
+        let bytes =
+            format::write_header(options.format, dtype, shape, options.order).map_err(|e| e.at(path))?;
+        let header = Header::new(
+            options.format,
+            dtype,
+            ByteOrder::NATIVE,
+            dtype.npy_code(ByteOrder::NATIVE),
+            shape.to_vec(),
+            options.order,
+            bytes.len() as u64,
+        )
+        .map_err(|error| error.at(path))?;
+        let failed = |syscall| move |error| Error::io(syscall, path, error);
+
+        let target = follow_links(path).map_err(failed("open"))?;
+        let replaced = match std::fs::symlink_metadata(&target) {
+            Ok(_) if !options.overwrite => {
+                return Err(Error::io("open", path, io::ErrorKind::AlreadyExists.into()));
+            }
+            Ok(metadata) if metadata.is_dir() => {
+                return Err(Error::io("open", path, io::ErrorKind::IsADirectory.into()));
+            }
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("open", path, error)),
+        };
+
+        let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
+        if let Some(metadata) = replaced {
+            file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
+        }
+        let len = header.file_len();
+        if options.reserve {
+            sys::reserve(&file, len).map_err(failed("fallocate"))?;
+        } else {
+            file.set_len(len).map_err(failed("ftruncate"))?;
+        }
+        sys::write_all_at(&file, &bytes, 0).map_err(failed("write"))?;
+        Ok(Self { file, header, temp, target, path: path.to_path_buf(), overwrite: options.overwrite })
+    }
+
+    /// The path that the file will have.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the file's header says.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Writes `bytes` at byte `offset` of the data.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] past the end of the array, [`Error::Io`] when the system refuses.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let len = self.header.nbytes();
+        let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= len);
+        let position = self.header.data_offset().checked_add(offset);
+        let (Some(_), Some(position)) = (end, position) else {
+            return Err(Error::out_of_range(format!(
+                "{} bytes at byte {offset} do not fit into an array of {len} bytes",
+                bytes.len()
+            )));
+        };
+        sys::write_all_at(&self.file, bytes, position).map_err(|error| Error::io("write", &self.path, error))
+    }
+
+    /// Gives every element the same value.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if `element` is not one element in bytes, [`Error::Io`] when the system refuses.
+    pub fn fill(&self, element: &[u8]) -> Result<()> {
+        if element.len() != self.header.dtype().itemsize() {
+            return Err(Error::out_of_range(format!(
+                "one element of {} has {} bytes, got {}",
+                self.header.dtype(),
+                self.header.dtype().itemsize(),
+                element.len()
+            )));
+        }
+        if element.iter().all(|&byte| byte == 0) {
+            return Ok(());
+        }
+        let block = element.repeat(BLOCK_LEN / element.len());
+        let len = self.header.nbytes();
+        for offset in (0..len).step_by(block.len()) {
+            let rest = usize::try_from(len - offset).unwrap_or(usize::MAX);
+            self.write_at(offset, block.get(..rest).unwrap_or(&block))?;
+        }
+        Ok(())
+    }
+
+    /// Brings the file to disk under its name; returns it open for reading and writing.
+    ///
+    /// # Errors
+    /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
+    pub fn commit(self) -> Result<(File, Header)> {
+        let Self { file, header, temp, target, path, overwrite } = self;
+        let failed = |syscall| move |error| Error::io(syscall, &path, error);
+        file.sync_all().map_err(failed.clone()("fsync"))?;
+        let renamed = if overwrite {
+            std::fs::rename(temp.path(), &target)
+        } else {
+            sys::rename_new(temp.path(), &target)
+        };
+        renamed.map_err(failed.clone()("rename"))?;
+        temp.keep();
+        sys::sync_dir(folder_of(&target)).map_err(failed("fsync"))?;
+        Ok((file, header))
+    }
+}
+
+/// A temporary file's name, removed when dropped.
+#[derive(Debug)]
+struct Temp(Option<PathBuf>);
+
+impl Temp {
+    /// Makes a file beside `target`; one that replaces a private file is private from the start.
+    fn create(target: &Path, private: bool) -> io::Result<(File, Self)> {
+        let folder = folder_of(target);
+        loop {
+            // A fixed length whatever the target's name, which may be as long as names can be.
+            let unique = RandomState::new().build_hasher().finish();
+            let path = folder.join(format!(".mmap-ndarray-{unique:016x}.tmp"));
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true);
+            if private {
+                sys::owner_only(&mut options);
+            }
+            match options.open(&path) {
+                Ok(file) => return Ok((file, Self(Some(path)))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// The file has its real name now.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Nobody is left to tell: the error that led here is already on its way to the caller.
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+/// The folder that holds `path`'s name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The name at the end of a chain of symbolic links, whether or not a file is there.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_path_buf();
+    // As many links as Linux follows before it says ELOOP.
+    for _ in 0..40 {
+        match std::fs::read_link(&target) {
+            Ok(link) => target = folder_of(&target).join(link),
+            Err(_) => return Ok(target),
+        }
+    }
+    std::fs::metadata(path).map(|_| target)
+}

@@ -1,0 +1,337 @@
+//! What can go wrong, as data.
+//!
+//! One variant for one code of the public contract, so that a caller in either language can act on it without
+//! reading the text. The text still says what was found, what was expected and what to do next. Parsers see bytes
+//! and never a path, so they leave `path` empty and the layer that opened the file fills it in with [`Error::at`].
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that this crate refuses, with the facts behind the refusal.
+///
+/// Sizes are in bytes unless a field says elements.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a call.
+    #[error("{}: {}, {syscall} '{}'", crate::sys::error_name(source), crate::sys::error_text(source), path.display())]
+    Io {
+        /// The system call, by its libuv name (`open`, `mmap`, `ftruncate`, …).
+        syscall: &'static str,
+        /// The file it was made for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The first bytes are not those of the format, or of any.
+    #[error(
+        "{}the file starts with {found}; expected {expected}. Check that this is the file you meant",
+        At(path)
+    )]
+    InvalidMagic {
+        /// The file.
+        path: PathBuf,
+        /// The first bytes, at most eight, as quoted text with escapes.
+        found: String,
+        /// The first bytes of the formats asked for, likewise.
+        expected: String,
+    },
+
+    /// The format is known, its version is not.
+    #[error(
+        "{}{format} version {version} is not supported; expected {supported}. \
+         Save the file again with a current writer",
+        At(path)
+    )]
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// `mmap` or `npy`.
+        format: &'static str,
+        /// The version found, as `1` or `4.0`.
+        version: String,
+        /// The versions that are read, as text.
+        supported: &'static str,
+    },
+
+    /// The header is malformed or contradicts itself.
+    #[error("{}invalid {format} header: {reason}", At(path))]
+    InvalidHeader {
+        /// The file.
+        path: PathBuf,
+        /// `mmap` or `npy`.
+        format: &'static str,
+        /// What was found and what was expected.
+        reason: String,
+    },
+
+    /// The header promises more bytes than the file holds.
+    #[error(
+        "{}the file is too short: {what} needs {expected} bytes, the file has {actual}. \
+         It was cut off or never written to its end",
+        At(path)
+    )]
+    FileTooShort {
+        /// The file.
+        path: PathBuf,
+        /// What needs the bytes: a header, or the array.
+        what: &'static str,
+        /// Bytes that the file must have.
+        expected: u64,
+        /// Bytes that it has.
+        actual: u64,
+    },
+
+    /// `strict`, and the file goes on after the array.
+    #[error(
+        "{}the file has {actual} bytes where the array ends at {expected}; \
+         open it without `strict` to ignore what follows",
+        At(path)
+    )]
+    TrailingData {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of a file that ends with its array.
+        expected: u64,
+        /// Bytes of this one.
+        actual: u64,
+    },
+
+    /// The file holds elements of a type that this library does not map.
+    #[error("{}dtype {dtype} is not supported: {reason}", At(path))]
+    UnsupportedDtype {
+        /// The file.
+        path: PathBuf,
+        /// The type as the file or the caller names it.
+        dtype: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
+    /// The file holds another element type than the caller expected.
+    #[error(
+        "{}expected dtype {expected}, the file holds {actual}; open it without `dtype`, or as {actual}",
+        At(path)
+    )]
+    DtypeMismatch {
+        /// The file.
+        path: PathBuf,
+        /// The long name of the dtype asked for.
+        expected: String,
+        /// The long name of the dtype in the file.
+        actual: String,
+    },
+
+    /// The file holds another shape than the caller expected.
+    #[error(
+        "{}expected shape {expected:?}, the file holds {actual:?}; open it without `shape` to take what is there",
+        At(path)
+    )]
+    ShapeMismatch {
+        /// The file.
+        path: PathBuf,
+        /// Elements along each axis, as asked for.
+        expected: Vec<u64>,
+        /// Elements along each axis, as found.
+        actual: Vec<u64>,
+    },
+
+    /// Something that needs contiguous or aligned native memory met memory that is not.
+    #[error("{}not contiguous: {reason}", At(path))]
+    NotContiguous {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what to do.
+        reason: String,
+    },
+
+    /// A write to an array opened read-only.
+    #[error(
+        "{}the array is read-only: it was opened with mode 'r'. Open it with 'r+' or 'c' to write",
+        At(path)
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A use of an array after it was closed.
+    #[error("{}the array is closed; open the file again", At(path))]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// More than this process can address, or than a format can say.
+    #[error("{}too large: {reason}", At(path))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is too large, the limit, and the way out.
+        reason: String,
+    },
+
+    /// This runtime or system cannot do it.
+    #[error("{}{reason}", At(path))]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// What is missing and what to do.
+        reason: String,
+    },
+
+    /// A layout that reaches outside its memory, or an argument outside what an operation takes.
+    #[error("{reason}")]
+    OutOfRange {
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The stable name of this kind of error: what `error.code` is in JavaScript.
+    ///
+    /// For [`Error::Io`] it is the name of the system's error number (`ENOENT`), or `UNKNOWN`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } => crate::sys::error_name(source),
+            Self::InvalidMagic { .. } => "ERR_INVALID_MAGIC",
+            Self::UnsupportedVersion { .. } => "ERR_UNSUPPORTED_VERSION",
+            Self::InvalidHeader { .. } => "ERR_INVALID_HEADER",
+            Self::FileTooShort { .. } => "ERR_FILE_TOO_SHORT",
+            Self::TrailingData { .. } => "ERR_TRAILING_DATA",
+            Self::UnsupportedDtype { .. } => "ERR_UNSUPPORTED_DTYPE",
+            Self::DtypeMismatch { .. } => "ERR_DTYPE_MISMATCH",
+            Self::ShapeMismatch { .. } => "ERR_SHAPE_MISMATCH",
+            Self::NotContiguous { .. } => "ERR_NOT_CONTIGUOUS",
+            Self::ReadOnly { .. } => "ERR_READ_ONLY",
+            Self::Closed { .. } => "ERR_CLOSED",
+            Self::TooLarge { .. } => "ERR_TOO_LARGE",
+            Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
+            Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
+        }
+    }
+
+    /// The libuv number of an [`Error::Io`]: negative, `-2` for `ENOENT` on Linux.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Io { source, .. } => Some(crate::sys::error_number(source)),
+            _ => None,
+        }
+    }
+
+    /// The same error, said of the file at `path`.
+    #[must_use]
+    pub fn at(mut self, file: &Path) -> Self {
+        if let Some(path) = self.path_mut()
+            && path.as_os_str().is_empty()
+        {
+            *path = file.to_path_buf();
+        }
+        self
+    }
+
+    /// The file that this error is about, where there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        let path = match self {
+            Self::Io { path, .. }
+            | Self::InvalidMagic { path, .. }
+            | Self::UnsupportedVersion { path, .. }
+            | Self::InvalidHeader { path, .. }
+            | Self::FileTooShort { path, .. }
+            | Self::TrailingData { path, .. }
+            | Self::UnsupportedDtype { path, .. }
+            | Self::DtypeMismatch { path, .. }
+            | Self::ShapeMismatch { path, .. }
+            | Self::NotContiguous { path, .. }
+            | Self::ReadOnly { path }
+            | Self::Closed { path }
+            | Self::TooLarge { path, .. }
+            | Self::Unavailable { path, .. } => path,
+            Self::OutOfRange { .. } => return None,
+        };
+        (!path.as_os_str().is_empty()).then_some(path)
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Io { path, .. }
+            | Self::InvalidMagic { path, .. }
+            | Self::UnsupportedVersion { path, .. }
+            | Self::InvalidHeader { path, .. }
+            | Self::FileTooShort { path, .. }
+            | Self::TrailingData { path, .. }
+            | Self::UnsupportedDtype { path, .. }
+            | Self::DtypeMismatch { path, .. }
+            | Self::ShapeMismatch { path, .. }
+            | Self::NotContiguous { path, .. }
+            | Self::ReadOnly { path }
+            | Self::Closed { path }
+            | Self::TooLarge { path, .. }
+            | Self::Unavailable { path, .. } => Some(path),
+            Self::OutOfRange { .. } => None,
+        }
+    }
+
+    pub(crate) fn io(syscall: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { syscall, path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn invalid_magic(found: String, expected: String) -> Self {
+        Self::InvalidMagic { path: PathBuf::new(), found, expected }
+    }
+
+    pub(crate) fn unsupported_version(
+        format: &'static str,
+        version: String,
+        supported: &'static str,
+    ) -> Self {
+        Self::UnsupportedVersion { path: PathBuf::new(), format, version, supported }
+    }
+
+    pub(crate) fn invalid_header(format: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidHeader { path: PathBuf::new(), format, reason: reason.into() }
+    }
+
+    pub(crate) fn too_short(what: &'static str, expected: u64, actual: u64) -> Self {
+        Self::FileTooShort { path: PathBuf::new(), what, expected, actual }
+    }
+
+    pub(crate) fn trailing_data(expected: u64, actual: u64) -> Self {
+        Self::TrailingData { path: PathBuf::new(), expected, actual }
+    }
+
+    pub(crate) fn unsupported_dtype(dtype: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::UnsupportedDtype { path: PathBuf::new(), dtype: dtype.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn too_large(reason: impl Into<String>) -> Self {
+        Self::TooLarge { path: PathBuf::new(), reason: reason.into() }
+    }
+
+    pub(crate) fn out_of_range(reason: impl Into<String>) -> Self {
+        Self::OutOfRange { reason: reason.into() }
+    }
+}
+
+/// Writes `path: `, or nothing for an error that is not about a file yet.
+struct At<'a>(&'a Path);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.as_os_str().is_empty() { Ok(()) } else { write!(f, "{}: ", self.0.display()) }
+    }
+}
+
+/// The start of a text from a file, short enough for a message.
+pub(crate) fn clip(text: &str) -> String {
+    text.chars().take(32).collect()
+}

@@ -1,0 +1,153 @@
+//! Work on strided memory through raw pointers.
+//!
+//! JavaScript, other threads and other processes may write the same bytes at any time, so no Rust reference is ever
+//! made to them: a kernel loads bytes into registers and stores bytes back. Byte by byte also means that elements
+//! need no alignment and may have either byte order. All kernels share one way of walking memory, [`runs`], which
+//! turns any layout into as few and as long straight lines as it has.
+
+mod copy;
+mod element;
+mod fill;
+mod runs;
+
+pub use copy::assign;
+pub use element::{Bool, Element, Wide};
+pub use fill::fill;
+
+pub(crate) use element::with_type;
+
+use crate::dtype::{ByteOrder, DType};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+
+/// Strided elements of one dtype, somewhere in memory.
+///
+/// Every element that the layout reaches lies in the memory that the view was made over; see [`RawView::new`] for
+/// who promises that.
+#[derive(Clone, Debug)]
+pub struct RawView {
+    first: *mut u8,
+    dtype: DType,
+    byte_order: ByteOrder,
+    /// Elements along each axis.
+    shape: Vec<usize>,
+    /// Bytes between neighbours along each axis.
+    strides: Vec<isize>,
+}
+
+impl RawView {
+    /// A view of `layout` over `len` elements at `base`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if the layout reaches outside the `len` elements.
+    ///
+    /// # Safety
+    /// - `len` elements of `dtype` from `base` on stay readable, and writable where the view is written to, for as
+    ///   long as the view or a copy of it is used.
+    /// - Alignment, byte values and writers elsewhere need no promise: kernels load and store single bytes' worth.
+    pub unsafe fn new(
+        base: *mut u8,
+        len: usize,
+        dtype: DType,
+        byte_order: ByteOrder,
+        layout: &Layout,
+    ) -> Result<Self> {
+        let outside = || {
+            Error::out_of_range(format!(
+                "the layout {layout:?} reaches outside the {len} elements it is made for"
+            ))
+        };
+        let shape = layout.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
+        let shape = shape.map_err(|_| outside())?;
+        let itemsize = dtype.itemsize();
+        let Some((low, high)) = layout.extent() else {
+            // No element: the strides are never used, and the pointer is never moved.
+            let strides = vec![0; shape.len()];
+            return Ok(Self { first: base, dtype, byte_order, shape, strides });
+        };
+        let bytes =
+            |elements: i64| isize::try_from(elements).ok()?.checked_mul(isize::try_from(itemsize).ok()?);
+        let strides = layout.strides().iter().zip(&shape);
+        // An axis of one element is never walked along, so its stride, which may be anything, is not used.
+        let strides = strides.map(|(&stride, &n)| if n == 1 { Some(0) } else { bytes(stride) });
+        let (Some(strides), true, true) = (strides.collect(), low < high, high <= len as u64) else {
+            return Err(outside());
+        };
+        let offset = usize::try_from(layout.offset()).map_err(|_| outside())?;
+        // SAFETY:
+        // - `offset` is the index of an element that the layout reaches: at most `high - 1`, so less than `len`.
+        // - the caller promises `len` elements at `base`, so the byte offset neither overflows nor leaves them.
+        let first = unsafe { base.add(offset * itemsize) };
+        Ok(Self { first, dtype, byte_order, shape, strides })
+    }
+
+    /// The dtype of the elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Elements along each axis.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    /// The lowest address reached and the first one past the highest; nothing for no elements.
+    fn span(&self) -> Option<(usize, usize)> {
+        if self.is_empty() {
+            return None;
+        }
+        let (mut low, mut high) = (self.first.addr(), self.first.addr() + self.dtype.itemsize());
+        for (&n, &stride) in self.shape.iter().zip(&self.strides) {
+            let reach = stride.unsigned_abs() * (n - 1);
+            if stride < 0 { low -= reach } else { high += reach }
+        }
+        Some((low, high))
+    }
+}
+
+/// Loads the element at `address`, whose bytes are reversed where `swap` says so.
+///
+/// # Safety
+/// The element's bytes at `address` are readable.
+#[inline]
+unsafe fn load<T: Element>(address: *const u8, swap: bool) -> T {
+    // SAFETY:
+    // - the bytes are readable: promised by the caller.
+    // - an array of bytes has alignment 1 and no invalid value.
+    // - not protected: with another writer at work the bytes may be a mixture of old and new.
+    let mut bytes = unsafe { address.cast::<T::Bytes>().read() };
+    if swap {
+        bytes.as_mut().reverse();
+    }
+    T::from_bytes(bytes)
+}
+
+/// Stores `value` at `address`, its bytes reversed where `swap` says so.
+///
+/// # Safety
+/// The element's bytes at `address` are writable.
+#[inline]
+unsafe fn store<T: Element>(address: *mut u8, value: T, swap: bool) {
+    let mut bytes = value.to_bytes();
+    if swap {
+        bytes.as_mut().reverse();
+    }
+    // SAFETY:
+    // - the bytes are writable: promised by the caller.
+    // - an array of bytes has alignment 1.
+    unsafe { address.cast::<T::Bytes>().write(bytes) };
+}

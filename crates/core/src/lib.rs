@@ -1,0 +1,46 @@
+//! Array files larger than memory as ndarrays: memory-mapped, in read-only, read-write and copy-on-write modes.
+//!
+//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds `.npy`. It knows nothing of
+//! Node.js; the npm package `mmap-ndarray` is one of its callers.
+//!
+//! ```
+//! use mmap_ndarray_core::MmapArray;
+//! use ndarray::array;
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("example.npy");
+//! let written = MmapArray::create(&path, &array![[1.0_f32, 2.0], [3.0, 4.0]])?;
+//! assert_eq!(written.shape(), &[2, 2]);
+//!
+//! let read = MmapArray::<f32>::open_read_only(&path)?;
+//! assert_eq!(read.to_owned_array()?, array![[1.0, 2.0], [3.0, 4.0]].into_dyn());
+//! # Ok::<(), mmap_ndarray_core::Error>(())
+//! ```
+//!
+//! Data flows one way: path → [`header`] → [`mapping`] → view. Parsers take bytes and give a [`Header`], never see a
+//! path or a mapping, and are the only place where a hostile file is refused. No safe function makes a Rust reference
+//! to mapped bytes, because another process may write them: see [`mapping::Mapping`].
+
+pub mod array;
+pub mod create;
+pub mod dtype;
+pub mod error;
+mod file;
+pub mod format;
+pub mod header;
+pub mod kernel;
+pub mod layout;
+pub mod mapping;
+pub mod mode;
+mod sys;
+
+pub use array::{DynMmapArray, MmapArray, OpenOptions};
+pub use create::{CreateOptions, Writer};
+pub use dtype::{ByteOrder, DType};
+pub use error::{Error, Result};
+pub use format::Format;
+pub use header::Header;
+pub use kernel::{Bool, Element};
+pub use layout::{Layout, Order};
+pub use mapping::Mapping;
+pub use mode::Mode;

@@ -1,0 +1,108 @@
+//! A part of a file in memory, and its life.
+//!
+//! A [`Mapping`] is owned through an `Arc` by everything that may touch its bytes: the array, work under way, and
+//! (in the Node.js binding) each buffer that JavaScript holds. The last owner unmaps. Nothing here, and nothing in
+//! this crate's safe interface, makes a Rust reference to mapped bytes: another process may write a shared mapping at
+//! any time, and the clean pages of a private one follow the file.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::error::{Error, Result};
+use crate::mode::Mode;
+
+/// A mapped byte range of a file, unmapped when dropped.
+///
+/// # Safety
+/// What every unsafe block about a mapping rests on:
+/// 1. `as_ptr()..as_ptr() + len()` is mapped readable and writable for as long as the `Mapping` lives. A private
+///    mapping is writable whatever the file's permissions.
+/// 2. The range lay inside the file when it was mapped. If the file is made shorter afterwards, touching the pages
+///    behind its new end raises SIGBUS; nothing here protects against that.
+/// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
+///    must be acceptable to the reader.
+#[derive(Debug)]
+pub struct Mapping {
+    /// `None` for an empty range: there is nothing to map.
+    region: Option<MmapRaw>,
+    len: usize,
+    file: File,
+    mode: Mode,
+}
+
+impl Mapping {
+    /// Maps `len` bytes of `file` from byte `offset` on.
+    ///
+    /// The caller has checked that the file holds them.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
+    pub(crate) fn new(file: File, offset: u64, len: u64, mode: Mode, path: &Path) -> Result<Self> {
+        let Some(len) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
+            return Err(Error::too_large(format!(
+                "the array has {len} bytes; this process can address {}. Use a 64-bit build",
+                isize::MAX
+            ))
+            .at(path));
+        };
+        let region = (len > 0)
+            .then(|| map(&file, offset, len, mode))
+            .transpose()
+            .map_err(|error| Error::io("mmap", path, error))?;
+        Ok(Self { region, len, file, mode })
+    }
+
+    /// The first byte; dangling and aligned to 64 for an empty mapping.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), MmapRaw::as_mut_ptr)
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the range has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Brings stores to `len` bytes from byte `offset` on to the disk; nothing to do for a private mapping.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
+        match &self.region {
+            Some(region) if self.mode == Mode::ReadWrite && len > 0 => {
+                region.flush_range(offset, len)?;
+                self.file.sync_data()
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<MmapRaw> {
+    let mut options = MmapOptions::new();
+    options.offset(offset).len(len);
+    match mode {
+        Mode::ReadWrite => options.map_raw(file),
+        Mode::ReadOnly | Mode::CopyOnWrite => {
+            // Pages that are never stored to need no swap; reserving it would refuse arrays larger than memory.
+            options.no_reserve_swap();
+            // SAFETY:
+            // - memmap2 asks that the file is not changed while a slice of the mapping is in use: the mapping is
+            //   turned into an MmapRaw at once, which hands out pointers only, and this crate makes no slice of it.
+            // - the range was checked against the file's length by the caller (fact 2 of `Mapping`).
+            // - not protected: a later truncation by somebody else raises SIGBUS on access.
+            let map = unsafe { options.map_copy(file) }?;
+            Ok(map.into())
+        }
+    }
+}

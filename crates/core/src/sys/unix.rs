@@ -1,0 +1,180 @@
+//! Linux, macOS and the BSDs.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
+pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.custom_flags(libc::O_NONBLOCK)
+}
+
+/// Creates the file readable by its owner alone, until it gets the permissions that it is meant to have.
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
+/// Writes all of `bytes` at byte `offset`, without moving the file's position.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Makes the file `len` bytes long with the disk space behind it, so that a full disk is an error now and not a
+/// fault on a later store.
+///
+/// File systems that cannot reserve get a sparse file. glibc's `posix_fallocate` is not used: there it would write
+/// every block.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let Ok(size) = libc::off64_t::try_from(len) else {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    };
+    loop {
+        // SAFETY:
+        // - the descriptor is open: `file` is borrowed for the call.
+        // - fallocate reads no memory of ours.
+        let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, size) };
+        if done == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => return file.set_len(len),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Makes the file `len` bytes long with the disk space behind it (`F_PREALLOCATE`, then `ftruncate`).
+#[cfg(target_vendor = "apple")]
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let Ok(length) = libc::off_t::try_from(len) else {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    };
+    let mut wanted = libc::fstore_t {
+        fst_flags: libc::F_ALLOCATEALL,
+        fst_posmode: libc::F_PEOFPOSMODE,
+        fst_offset: 0,
+        fst_length: length,
+        fst_bytesalloc: 0,
+    };
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call.
+    // - F_PREALLOCATE reads and writes one fstore_t, which `wanted` is, and keeps no pointer to it.
+    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PREALLOCATE, &raw mut wanted) };
+    if done == -1 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ENOTSUP) {
+            return Err(error);
+        }
+    }
+    file.set_len(len)
+}
+
+/// Makes the file `len` bytes long; here nothing reserves the space behind it.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)
+}
+
+/// Gives `from` the name `to` if nothing has that name, in one step; `EEXIST` otherwise.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_exclusive(from, to) {
+        // File systems without an exclusive rename: a link fails on an existing name just as well.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP)) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        done => done,
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (c_path(from)?, c_path(to)?);
+    // SAFETY:
+    // - both pointers are to strings that end with NUL and outlive the call.
+    // - renameat2 keeps neither; its other arguments are numbers. (The raw call: musl has had no wrapper for long.)
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(target_vendor = "apple")]
+fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (c_path(from)?, c_path(to)?);
+    // SAFETY:
+    // - both pointers are to strings that end with NUL and outlive the call; renamex_np keeps neither.
+    let done = unsafe { libc::renamex_np(from.as_ptr(), to.as_ptr(), libc::RENAME_EXCL) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_exclusive(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Makes the names in a folder durable: after a power loss a renamed file has its new name.
+pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The numbers of this system with what libuv makes of them: on Unix its number is the negated one.
+macro_rules! errors {
+    ($($code:expr => $name:literal $text:literal,)*) => {
+        pub(super) const ERRORS: &[(i32, super::Description)] = &[$(($code, (-$code, $name, $text)),)*];
+    };
+}
+
+errors! {
+    libc::EACCES => "EACCES" "permission denied",
+    libc::EAGAIN => "EAGAIN" "resource temporarily unavailable",
+    libc::EBADF => "EBADF" "bad file descriptor",
+    libc::EBUSY => "EBUSY" "resource busy or locked",
+    libc::EDQUOT => "EDQUOT" "disk quota exceeded",
+    libc::EEXIST => "EEXIST" "file already exists",
+    libc::EFAULT => "EFAULT" "bad address in system call argument",
+    libc::EFBIG => "EFBIG" "file too large",
+    libc::EINTR => "EINTR" "interrupted system call",
+    libc::EINVAL => "EINVAL" "invalid argument",
+    libc::EIO => "EIO" "i/o error",
+    libc::EISDIR => "EISDIR" "illegal operation on a directory",
+    libc::ELOOP => "ELOOP" "too many symbolic links encountered",
+    libc::EMFILE => "EMFILE" "too many open files",
+    libc::EMLINK => "EMLINK" "too many links",
+    libc::ENAMETOOLONG => "ENAMETOOLONG" "name too long",
+    libc::ENFILE => "ENFILE" "file table overflow",
+    libc::ENODEV => "ENODEV" "no such device",
+    libc::ENOENT => "ENOENT" "no such file or directory",
+    libc::ENOMEM => "ENOMEM" "not enough memory",
+    libc::ENOSPC => "ENOSPC" "no space left on device",
+    libc::ENOSYS => "ENOSYS" "function not implemented",
+    libc::ENOTDIR => "ENOTDIR" "not a directory",
+    libc::ENOTSUP => "ENOTSUP" "operation not supported on socket",
+    libc::ENXIO => "ENXIO" "no such device or address",
+    libc::EOVERFLOW => "EOVERFLOW" "value too large for defined data type",
+    libc::EPERM => "EPERM" "operation not permitted",
+    libc::EROFS => "EROFS" "read-only file system",
+    libc::ESTALE => "ESTALE" "stale file handle",
+    libc::ETIMEDOUT => "ETIMEDOUT" "connection timed out",
+    libc::ETXTBSY => "ETXTBSY" "text file is busy",
+    libc::EXDEV => "EXDEV" "cross-device link not permitted",
+}

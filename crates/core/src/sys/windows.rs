@@ -1,0 +1,78 @@
+//! Windows, through what the standard library offers.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::FileExt;
+use std::path::Path;
+
+/// Opening waits for nobody here.
+pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+/// Access follows the folder's access list here.
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+/// Writes all of `bytes` at byte `offset`; the file's position moves, and nothing here reads it.
+pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.seek_write(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = bytes.get(written..).unwrap_or_default();
+                offset = offset.saturating_add(written as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)
+}
+
+/// Gives `from` the name `to` if nothing has that name; `EEXIST` otherwise.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::hard_link(from, to)?;
+    std::fs::remove_file(from)
+}
+
+/// NTFS journals its names: there is nothing to sync.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn sync_dir(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Windows numbers with what libuv makes of them (`uv_translate_sys_error` and the numbers of uv/errno.h).
+pub(super) const ERRORS: &[(i32, super::Description)] = &[
+    (2, (-4058, "ENOENT", "no such file or directory")),
+    (3, (-4058, "ENOENT", "no such file or directory")),
+    (4, (-4066, "EMFILE", "too many open files")),
+    (5, (-4048, "EPERM", "operation not permitted")),
+    (8, (-4057, "ENOMEM", "not enough memory")),
+    (14, (-4057, "ENOMEM", "not enough memory")),
+    (17, (-4037, "EXDEV", "cross-device link not permitted")),
+    (19, (-4043, "EROFS", "read-only file system")),
+    (32, (-4082, "EBUSY", "resource busy or locked")),
+    (33, (-4082, "EBUSY", "resource busy or locked")),
+    (39, (-4055, "ENOSPC", "no space left on device")),
+    (80, (-4075, "EEXIST", "file already exists")),
+    (87, (-4071, "EINVAL", "invalid argument")),
+    (112, (-4055, "ENOSPC", "no space left on device")),
+    (123, (-4058, "ENOENT", "no such file or directory")),
+    (183, (-4075, "EEXIST", "file already exists")),
+    (206, (-4064, "ENAMETOOLONG", "name too long")),
+    (267, (-4052, "ENOTDIR", "not a directory")),
+    (1117, (-4070, "EIO", "i/o error")),
+    (1224, (-4082, "EBUSY", "resource busy or locked")),
+    (1450, (-4057, "ENOMEM", "not enough memory")),
+    (1455, (-4057, "ENOMEM", "not enough memory")),
+    // Numbers that no Windows call returns: errors of the standard library's own, looked up by name.
+    (-1, (-4068, "EISDIR", "illegal operation on a directory")),
+    (-2, (-4059, "ENODEV", "no such device")),
+];

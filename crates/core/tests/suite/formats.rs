@@ -1,0 +1,188 @@
+//! What holds for every format: which one a file is of, and that no bytes at all bring the readers down.
+
+use mmap_ndarray_core::format::{PREFIX_LEN, sniff, write_header};
+use mmap_ndarray_core::layout::{byte_count, contiguous_strides, element_count};
+use mmap_ndarray_core::{DType, Format, Header, Order};
+use proptest::prelude::*;
+
+use crate::support::{check, fixture, manifest, outcome, read, read_alone, text};
+
+/// Every fixture that opens, in both formats.
+fn good_files() -> Vec<(String, Vec<u8>)> {
+    let files = ["mmap", "npy"].into_iter().flat_map(|folder| {
+        manifest(folder).into_iter().map(move |case| {
+            let name = text(&case, "file").to_owned();
+            let file = fixture(folder, &name);
+            (name, file)
+        })
+    });
+    let good: Vec<_> = files.filter(|(_, file)| read(file, None, false).is_ok()).collect();
+    assert!(good.len() > 40);
+    good
+}
+
+fn formats() -> impl Strategy<Value = Format> {
+    prop::sample::select(Format::ALL.to_vec())
+}
+
+fn dtypes() -> impl Strategy<Value = DType> {
+    prop::sample::select(DType::ALL.to_vec())
+}
+
+fn orders() -> impl Strategy<Value = Order> {
+    prop::sample::select(vec![Order::C, Order::Fortran])
+}
+
+/// Shapes of every size that there is, and some that there are not.
+fn shapes() -> impl Strategy<Value = Vec<u64>> {
+    let axis = prop_oneof![0_u64..9, 0..=1_u64 << 40, any::<u64>()];
+    prop_oneof![prop::collection::vec(1_u64..3, 0..70), prop::collection::vec(axis, 0..5)]
+}
+
+/// What whoever maps a file relies on.
+fn assert_sound(header: &Header, file_len: u64) {
+    assert!(header.shape().len() <= 64);
+    assert_eq!(Some(header.len()), element_count(header.shape()));
+    assert_eq!(Some(header.nbytes()), byte_count(header.shape(), header.dtype().itemsize()));
+    assert_eq!(header.nbytes(), header.len() * header.dtype().itemsize() as u64);
+    assert_eq!(Some(header.strides()), contiguous_strides(header.shape(), header.order()).as_deref());
+    assert_eq!(header.file_len(), header.data_offset() + header.nbytes());
+    assert_eq!(header.is_empty(), header.nbytes() == 0);
+    assert!(header.file_len() <= file_len);
+    assert!(header.data_offset() <= PREFIX_LEN as u64);
+}
+
+#[test]
+fn a_format_is_found_from_the_first_bytes() {
+    for (prefix, format) in [
+        (b"MMAP" as &[u8], Some(Format::Mmap)),
+        (b"MMAP and more", Some(Format::Mmap)),
+        (b"\x93NUMPY", Some(Format::Npy)),
+        (b"\x93NUMPY\x01\x00", Some(Format::Npy)),
+        (b"", None),
+        (b"MMA", None),
+        (b"mmap", None),
+        (b"\x93NUMP", None),
+        (b"PK\x03\x04", None),
+    ] {
+        assert_eq!(sniff(prefix), format, "{}", prefix.escape_ascii());
+    }
+    assert_eq!(Format::ALL.map(Format::name), ["mmap", "npy"]);
+}
+
+#[test]
+fn a_file_that_ends_in_its_magic_is_too_short_and_not_of_another_kind() {
+    for (file, format, expected) in [
+        (b"" as &[u8], None, "ERR_FILE_TOO_SHORT"),
+        (b"M", None, "ERR_FILE_TOO_SHORT"),
+        (b"MMA", None, "ERR_FILE_TOO_SHORT"),
+        (b"\x93", None, "ERR_FILE_TOO_SHORT"),
+        (b"\x93NUMP", None, "ERR_FILE_TOO_SHORT"),
+        (b"", Some(Format::Npy), "ERR_FILE_TOO_SHORT"),
+        (b"N", None, "ERR_INVALID_MAGIC"),
+        (b"MN", None, "ERR_INVALID_MAGIC"),
+        (b"MMAQ", None, "ERR_INVALID_MAGIC"),
+        (b"\0\0\0\0", None, "ERR_INVALID_MAGIC"),
+        (b"\x93NUMPX", None, "ERR_INVALID_MAGIC"),
+        (b"M", Some(Format::Npy), "ERR_INVALID_MAGIC"),
+        (b"\x93", Some(Format::Mmap), "ERR_INVALID_MAGIC"),
+    ] {
+        assert_eq!(outcome(&read(file, format, false)), expected, "{}", file.escape_ascii());
+    }
+}
+
+#[test]
+fn a_format_asked_for_is_the_only_one_accepted() {
+    for (name, file) in good_files() {
+        let format = read(&file, None, false).unwrap().format();
+        for asked in Format::ALL {
+            let expected = if asked == format { "opens" } else { "ERR_INVALID_MAGIC" };
+            assert_eq!(outcome(&read(&file, Some(asked), false)), expected, "{name} as {}", asked.name());
+        }
+    }
+    for (format, message) in [
+        (None, r#"the file starts with "\x89PNG\r\n\x1a\n"; expected "MMAP" or "\x93NUMPY"."#),
+        (Some(Format::Npy), r#"the file starts with "\x89PNG\r\n\x1a\n"; expected "\x93NUMPY"."#),
+    ] {
+        let error = read(b"\x89PNG\r\n\x1a\n and so on", format, false).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+}
+
+#[test]
+fn every_truncation_of_a_valid_file_is_told() {
+    for (name, file) in good_files() {
+        let end = usize::try_from(read(&file, None, false).unwrap().file_len()).unwrap();
+        for len in 0..end {
+            assert_eq!(
+                outcome(&read(&file[..len], None, false)),
+                "ERR_FILE_TOO_SHORT",
+                "{name} cut to {len}"
+            );
+        }
+        assert_eq!(outcome(&read(&file[..end], None, true)), "opens", "{name}");
+        let longer = [&file[..end], &[0]].concat();
+        assert_eq!(outcome(&read(&longer, None, false)), "opens", "{name}");
+        assert_eq!(outcome(&read(&longer, None, true)), "ERR_TRAILING_DATA", "{name}");
+    }
+}
+
+#[test]
+fn every_change_of_one_byte_is_refused_or_sound() {
+    for (_, mut file) in good_files() {
+        let header_len = read(&file, None, false).unwrap().data_offset();
+        for at in 0..usize::try_from(header_len).unwrap() {
+            let byte = file[at];
+            for other in [0, 1, 0x7f, 0xff, byte ^ 1, byte ^ 0x80, byte.wrapping_add(1), b'\'', b'(', b' '] {
+                file[at] = other;
+                if let Ok(header) = read(&file, None, false) {
+                    assert_sound(&header, file.len() as u64);
+                }
+            }
+            file[at] = byte;
+        }
+    }
+}
+
+#[test]
+fn any_bytes_are_refused_or_sound() {
+    let magic = prop::sample::select(vec![
+        b"" as &[u8],
+        b"MMAP\x01\x01",
+        b"MMAP\x01\x02\x01\x00",
+        b"\x93NUMPY\x01\x00\x40\x00",
+        b"\x93NUMPY\x03\x00\x40\x00\x00\x00{'",
+    ]);
+    // Bytes that mean something to a reader are more than they would be by chance.
+    let byte =
+        prop_oneof![any::<u8>(), prop::sample::select(b"\0\x01(){}[]'\":,+-0123456789LxTrue# \n\\".to_vec())];
+    let file = (magic, prop::collection::vec(byte, 0..200), any::<bool>(), any::<u64>());
+    check(4_000, &file, |(magic, bytes, strict, file_len)| {
+        let bytes = [magic, &bytes].concat();
+        if let Ok(header) = mmap_ndarray_core::format::read_header(&bytes, file_len, None, strict) {
+            assert_sound(&header, file_len);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    check(4_000, &(formats(), dtypes(), shapes(), orders()), |(format, dtype, shape, order)| {
+        let Ok(bytes) = write_header(format, dtype, &shape, order) else {
+            let refusable =
+                format == Format::Mmap || byte_count(&shape, dtype.itemsize()).is_none() || shape.len() > 64;
+            prop_assert!(refusable, "{dtype} {shape:?} can be said in npy");
+            return Ok(());
+        };
+        let header = read_alone(&bytes).unwrap();
+        assert_sound(&header, u64::MAX);
+        prop_assert_eq!((header.format(), header.dtype(), header.shape()), (format, dtype, &*shape));
+        prop_assert_eq!(header.order(), order.canonical(&shape));
+        prop_assert_eq!(header.data_offset(), bytes.len() as u64);
+        prop_assert!(header.byte_order().is_native());
+        prop_assert_eq!(bytes.len() % 64, 0);
+        prop_assert!(header.check_file_len(header.file_len(), true).is_ok());
+        Ok(())
+    });
+}

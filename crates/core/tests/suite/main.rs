@@ -1,0 +1,21 @@
+//! The tests of the crate's public interface, one module for each feature, in one binary.
+
+#![cfg(test)]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::float_cmp,
+    reason = "the numbers of tests are small and exact"
+)]
+
+mod array;
+mod create;
+mod dtype;
+mod formats;
+mod kernel;
+mod layout;
+mod mmap_format;
+mod npy;
+mod open;
+mod support;

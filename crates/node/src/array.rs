@@ -1,0 +1,196 @@
+//! An open array: what TypeScript's `MmapArray` holds.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mmap_ndarray_core::kernel::{self, RawView};
+use mmap_ndarray_core::{ByteOrder, DynMmapArray, Error as CoreError, Result as CoreResult};
+use napi::bindgen_prelude::{Object, Unknown};
+use napi::{Env, Result};
+use napi_derive::napi;
+
+use crate::buffer::{self, Buffer};
+use crate::convert::{NativeLayout, dtype_named, number, size};
+use crate::error::js_error;
+use crate::task;
+
+/// What is known of an array for as long as it is open; counts in elements, sizes in bytes.
+#[napi(object)]
+pub struct NativeFacts {
+    /// Long name of the dtype.
+    pub dtype: String,
+    /// The file's own code of the dtype.
+    pub descr: String,
+    /// mmap or npy.
+    pub format: String,
+    /// Elements along each axis.
+    pub shape: Vec<f64>,
+    /// Elements between neighbours along each axis.
+    pub stride: Vec<f64>,
+    /// Bytes of the elements.
+    pub nbytes: f64,
+    /// Whether the elements are in this machine's byte order and aligned.
+    pub native: bool,
+    /// The byte order of the elements.
+    pub little_endian: bool,
+}
+
+/// An array and the buffer that JavaScript sees it through.
+#[napi]
+pub struct NativeArray {
+    /// `None` after `close`.
+    open: Mutex<Option<Open>>,
+    path: PathBuf,
+}
+
+struct Open {
+    array: DynMmapArray,
+    buffer: Buffer,
+}
+
+#[napi]
+impl NativeArray {
+    pub(crate) fn new(array: DynMmapArray) -> Self {
+        let path = array.file_path().to_path_buf();
+        Self { open: Mutex::new(Some(Open { array, buffer: Buffer::default() })), path }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        // No panic leaves an array half closed: `close` takes it whole.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one door to the array: `ERR_CLOSED` behind it after `close`.
+    fn with<R>(&self, env: &Env, use_it: impl FnOnce(&mut Open) -> CoreResult<R>) -> Result<R> {
+        let mut guard = self.lock();
+        let open = guard.as_mut().ok_or_else(|| CoreError::Closed { path: self.path.clone() });
+        open.and_then(use_it).map_err(|error| js_error(env, error))
+    }
+
+    /// The array's description, for TypeScript to keep.
+    #[napi(catch_unwind)]
+    pub fn facts(&self, env: Env) -> Result<NativeFacts> {
+        self.with(&env, |Open { array, .. }| {
+            let header = array.header();
+            let numbers =
+                |counts: &[u64]| counts.iter().map(|&n| number(n, "an axis")).collect::<CoreResult<_>>();
+            let strides = array.strides().iter().map(|stride| number(stride.unsigned_abs(), "a stride"));
+            Ok(NativeFacts {
+                dtype: header.dtype().name().to_owned(),
+                descr: header.descr().to_owned(),
+                format: header.format().name().to_owned(),
+                shape: numbers(header.shape())?,
+                stride: strides.collect::<CoreResult<_>>()?,
+                nbytes: number(header.nbytes(), "the size in bytes")?,
+                native: array.is_native(),
+                little_endian: header.byte_order() == ByteOrder::Little,
+            })
+        })
+    }
+
+    /// The bytes of the elements: always the same `ArrayBuffer`, never a copy.
+    #[napi(catch_unwind, ts_return_type = "ArrayBuffer")]
+    pub fn buffer<'env>(&self, env: &'env Env) -> Result<Unknown<'env>> {
+        self.with(env, |Open { array, buffer }| buffer.get(env, array))
+    }
+
+    /// Stores one element, given as bytes, everywhere in `layout`.
+    #[napi(catch_unwind)]
+    pub fn fill(
+        &self,
+        env: Env,
+        layout: NativeLayout,
+        #[napi(ts_arg_type = "Uint8Array")] element: Unknown,
+    ) -> Result<()> {
+        let element = buffer::copy_bytes(&env, &element)?;
+        self.with(&env, |open| kernel::fill(&open.view(&layout)?, &element))
+    }
+
+    /// Copies the elements of another open array into `layout`.
+    #[napi(catch_unwind)]
+    pub fn assign(
+        &self,
+        env: Env,
+        layout: NativeLayout,
+        source: &NativeArray,
+        source_layout: NativeLayout,
+    ) -> Result<()> {
+        if std::ptr::eq(self, source) {
+            return self.with(&env, |open| kernel::assign(&open.view(&layout)?, &open.view(&source_layout)?));
+        }
+        // Both are locked on the one thread that JavaScript has here, so no other order of locking can wait for us.
+        self.with(&env, |open| {
+            let target = open.view(&layout)?;
+            match source.lock().as_mut() {
+                Some(from) => kernel::assign(&target, &from.view(&source_layout)?),
+                None => Err(CoreError::Closed { path: source.path.clone() }),
+            }
+        })
+    }
+
+    /// Copies elements of memory of JavaScript's own into `layout`.
+    #[napi(catch_unwind)]
+    pub fn assign_from(
+        &self,
+        env: Env,
+        layout: NativeLayout,
+        #[napi(ts_arg_type = "Uint8Array")] source: Unknown,
+        dtype: String,
+        source_layout: NativeLayout,
+    ) -> Result<()> {
+        let memory = buffer::memory(&env, &source)?;
+        self.with(&env, |open| {
+            let source = memory.view(dtype_named(&dtype)?, &source_layout)?;
+            kernel::assign(&open.view(&layout)?, &source)
+        })
+    }
+
+    /// Copies the elements of `layout` into memory of JavaScript's own, of the same dtype, in C order.
+    #[napi(catch_unwind)]
+    pub fn copy_to(
+        &self,
+        env: Env,
+        layout: NativeLayout,
+        #[napi(ts_arg_type = "Uint8Array")] target: Unknown,
+    ) -> Result<()> {
+        let memory = buffer::memory(&env, &target)?;
+        self.with(&env, |open| {
+            let source = open.view(&layout)?;
+            kernel::assign(&memory.contiguous(source.dtype(), source.shape())?, &source)
+        })
+    }
+
+    /// Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on.
+    #[napi(catch_unwind)]
+    pub fn flush_sync(&self, env: Env, offset: f64, len: f64) -> Result<()> {
+        self.with(&env, |open| open.array.flush_range(size(offset, "offset")?, size(len, "length")?))
+    }
+
+    /// Brings stored bytes to the disk without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn flush<'env>(&self, env: &'env Env, offset: f64, len: f64) -> Result<Object<'env>> {
+        let (array, offset, len) =
+            self.with(env, |open| Ok((open.array.clone(), size(offset, "offset")?, size(len, "length")?)))?;
+        task::promise(env, move || array.flush_range(offset, len), |_, ()| Ok(()))
+    }
+
+    /// Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
+    ///
+    /// The pages are unmapped when work under way has let go of them as well; a buffer that JavaScript has moved
+    /// elsewhere keeps them until it is collected.
+    #[napi(catch_unwind)]
+    pub fn close(&self, env: Env) -> Result<()> {
+        let taken = self.lock().take();
+        match taken {
+            Some(Open { buffer, .. }) => buffer.close(&env),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Open {
+    fn view(&self, layout: &NativeLayout) -> CoreResult<RawView> {
+        let layout = layout.check(self.array.len())?;
+        buffer::view(&self.array, &layout)
+    }
+}

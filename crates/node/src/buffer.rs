@@ -1,0 +1,271 @@
+//! Memory between JavaScript and Rust: the only unsafe code of this crate.
+//!
+//! Mapped memory goes out as an external `ArrayBuffer`, made by calling Node-API directly. napi-rs's own
+//! constructors copy everything without a word where the runtime forbids external memory (Electron); here a refusal
+//! is an error that says so. Each buffer holds its mapping through a [`Lease`], which `close` takes back after it has
+//! detached the buffer, so that closing unmaps at once and not when the garbage collector gets to it. A buffer that
+//! JavaScript has moved elsewhere (`transfer`) keeps its lease, and the mapping lives until that buffer is collected.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mmap_ndarray_core::kernel::RawView;
+use mmap_ndarray_core::{
+    ByteOrder, DType, DynMmapArray, Error as CoreError, Layout, Mapping, Result as CoreResult,
+};
+use napi::bindgen_prelude::{FromNapiValue, JsValue};
+use napi::{Env, Error, Result, Status, Unknown, sys};
+
+use crate::convert::NativeLayout;
+
+/// What a buffer holds of its mapping: taken back by `close`, or dropped by the buffer's finalizer.
+struct Lease(Mutex<Option<Arc<Mapping>>>);
+
+/// The one `ArrayBuffer` of an array, made when first asked for.
+#[derive(Default)]
+pub(crate) struct Buffer(Option<Made>);
+
+struct Made {
+    /// Weak: the buffer belongs to JavaScript.
+    reference: Reference,
+    lease: Arc<Lease>,
+}
+
+/// A weak reference of the environment, deleted when dropped.
+struct Reference {
+    env: sys::napi_env,
+    raw: sys::napi_ref,
+}
+
+// SAFETY:
+// - napi-rs asks for Send because values may be made on a thread; a `Reference` is only ever made by `Buffer::get`,
+//   on the thread of its environment, and is used and dropped there (methods and finalizers of a class run there).
+unsafe impl Send for Reference {}
+
+impl Buffer {
+    /// The array's bytes as an `ArrayBuffer`: the same object for as long as JavaScript holds it.
+    pub(crate) fn get<'env>(&mut self, env: &'env Env, array: &DynMmapArray) -> CoreResult<Unknown<'env>> {
+        if let Some(value) = self.0.as_ref().and_then(|made| made.reference.value()) {
+            // SAFETY:
+            // - the value is one of this environment, just read from a reference of it.
+            return unsafe { Unknown::from_napi_value(env.raw(), value) }
+                .map_err(|error| refused(array, &error.reason));
+        }
+        let lease = Arc::new(Lease(Mutex::new(Some(Arc::clone(array.mapping())))));
+        let value = external_buffer(env, array, &lease)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY:
+        // - `value` is an object of this environment; the count 0 makes the reference weak; `raw` takes the result.
+        let status = unsafe { sys::napi_create_reference(env.raw(), value, 0, &raw mut raw) };
+        if status != sys::Status::napi_ok {
+            return Err(refused(array, &format!("napi_create_reference: {}", Status::from(status))));
+        }
+        self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, lease });
+        // SAFETY:
+        // - the value is one of this environment, made by the call above.
+        unsafe { Unknown::from_napi_value(env.raw(), value) }.map_err(|error| refused(array, &error.reason))
+    }
+
+    /// Detaches the buffer, so that every view of it has length 0, and lets go of its mapping.
+    pub(crate) fn close(self, env: &Env) -> Result<()> {
+        let Some(Made { reference, lease }) = self.0 else {
+            return Ok(());
+        };
+        let Some(value) = reference.value() else {
+            return Ok(());
+        };
+        let mut detached = false;
+        // SAFETY:
+        // - `value` is a value of this environment; `detached` takes the result.
+        let status = unsafe { sys::napi_is_detached_arraybuffer(env.raw(), value, &raw mut detached) };
+        if status != sys::Status::napi_ok {
+            return Err(Error::new(Status::from(status), "napi_is_detached_arraybuffer"));
+        }
+        if detached {
+            // JavaScript has moved the memory into a buffer that we have never seen; its finalizer has the lease.
+            return Ok(());
+        }
+        // SAFETY:
+        // - `value` is an ArrayBuffer of this environment that is not detached.
+        let status = unsafe { sys::napi_detach_arraybuffer(env.raw(), value) };
+        if status != sys::Status::napi_ok {
+            return Err(Error::new(Status::from(status), "napi_detach_arraybuffer"));
+        }
+        // Nobody can reach the pages through this buffer any more.
+        lease.take();
+        Ok(())
+    }
+}
+
+impl Lease {
+    fn take(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Reference {
+    fn value(&self) -> Option<sys::napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY:
+        // - `raw` is a live reference of `env`: made in `Buffer::get`, deleted only in `drop`.
+        let status = unsafe { sys::napi_get_reference_value(self.env, self.raw, &raw mut value) };
+        (status == sys::Status::napi_ok && !value.is_null()).then_some(value)
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY:
+        // - a live reference of `env`, deleted here and nowhere else; Node-API allows it in a finalizer.
+        let status = unsafe { sys::napi_delete_reference(self.env, self.raw) };
+        debug_assert_eq!(status, sys::Status::napi_ok);
+    }
+}
+
+/// Makes an `ArrayBuffer` over the mapping, or says why the runtime will not have it.
+fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
+    let mapping = array.mapping();
+    let hint = Arc::into_raw(Arc::clone(lease)).cast_mut().cast::<c_void>();
+    let mut value = ptr::null_mut();
+    // SAFETY:
+    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while the lease holds the mapping; `close`
+    //   takes the lease only after it has detached the buffer.
+    // - `hint` is one owner of the lease; `finalize` takes it back, once.
+    // - not protected: the file made shorter (SIGBUS), and native code that works on the buffer on another thread
+    //   while it is closed.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(
+            env.raw(),
+            mapping.as_ptr().cast(),
+            mapping.len(),
+            Some(finalize),
+            hint,
+            &raw mut value,
+        )
+    };
+    if status == sys::Status::napi_ok {
+        return Ok(value);
+    }
+    // SAFETY:
+    // - a call that failed does not run the finalizer, so this owner is still ours.
+    drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
+    clear_exception(env);
+    if status == sys::Status::napi_no_external_buffers_allowed {
+        return Err(CoreError::Unavailable {
+            path: array.file_path().to_path_buf(),
+            reason: "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole \
+                     file would not be a mapping. Open the array in a plain Node.js process"
+                .to_owned(),
+        });
+    }
+    Err(CoreError::TooLarge {
+        path: array.file_path().to_path_buf(),
+        reason: format!(
+            "the array has {} bytes, more than one ArrayBuffer of this runtime takes (4 GiB in Node.js 20). \
+             Use Node.js 22 or later",
+            mapping.len()
+        ),
+    })
+}
+
+/// Lets go of a buffer's lease. Runs on the environment's thread, possibly inside `napi_detach_arraybuffer`.
+unsafe extern "C" fn finalize(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
+    // SAFETY:
+    // - `hint` came from Arc::into_raw in `external_buffer`, and Node-API runs a finalizer once.
+    // - `_data` is not touched: after `close` the address may belong to another mapping.
+    drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
+}
+
+/// Node.js 20 leaves an exception pending where a buffer is too large; ours says more.
+fn clear_exception(env: &Env) {
+    let mut pending = false;
+    // SAFETY:
+    // - reads one flag of a live environment.
+    let status = unsafe { sys::napi_is_exception_pending(env.raw(), &raw mut pending) };
+    if status == sys::Status::napi_ok && pending {
+        let mut exception = ptr::null_mut();
+        // SAFETY:
+        // - takes the pending exception of a live environment out.
+        let cleared = unsafe { sys::napi_get_and_clear_last_exception(env.raw(), &raw mut exception) };
+        debug_assert_eq!(cleared, sys::Status::napi_ok);
+    }
+}
+
+fn refused(array: &DynMmapArray, reason: &str) -> CoreError {
+    CoreError::Unavailable { path: array.file_path().to_path_buf(), reason: reason.to_owned() }
+}
+
+/// The memory behind a typed array of JavaScript, for the length of one call.
+pub(crate) struct Memory {
+    first: *mut u8,
+    len: usize,
+}
+
+/// Looks up where a `Uint8Array` keeps its bytes.
+///
+/// They stay there until control returns to JavaScript, so the result must not outlive the call it was made in.
+pub(crate) fn memory(env: &Env, bytes: &Unknown) -> Result<Memory> {
+    let (mut kind, mut len, mut first) = (0, 0, ptr::null_mut());
+    // SAFETY:
+    // - `bytes` is a value of this environment; a value that is no typed array is a status, not a fault.
+    // - the unwanted results are null, which Node-API allows.
+    let status = unsafe {
+        sys::napi_get_typedarray_info(
+            env.raw(),
+            bytes.raw(),
+            &raw mut kind,
+            &raw mut len,
+            &raw mut first,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    if status != sys::Status::napi_ok || kind != sys::TypedarrayType::uint8_array {
+        return Err(Error::new(Status::InvalidArg, "expected a Uint8Array"));
+    }
+    let first = if first.is_null() { ptr::dangling_mut() } else { first.cast() };
+    Ok(Memory { first, len })
+}
+
+/// A copy of the bytes of a `Uint8Array`.
+pub(crate) fn copy_bytes(env: &Env, bytes: &Unknown) -> Result<Vec<u8>> {
+    let Memory { first, len } = memory(env, bytes)?;
+    let mut copy = Vec::with_capacity(len);
+    // SAFETY:
+    // - `len` bytes from `first` on are the typed array's for as long as this call lasts.
+    // - `copy` is new memory with room for them, so the two do not overlap.
+    unsafe { ptr::copy_nonoverlapping(first, copy.as_mut_ptr(), len) };
+    // SAFETY:
+    // - the copy above has written `len` bytes.
+    unsafe { copy.set_len(len) };
+    Ok(copy)
+}
+
+impl Memory {
+    /// The elements that `layout` reaches in this memory.
+    pub(crate) fn view(&self, dtype: DType, layout: &NativeLayout) -> CoreResult<RawView> {
+        let len = self.len / dtype.itemsize();
+        let layout = layout.check(len as u64)?;
+        // SAFETY:
+        // - `len` elements fit into the memory, which is JavaScript's and writable for the length of this call.
+        unsafe { RawView::new(self.first, len, dtype, ByteOrder::NATIVE, &layout) }
+    }
+
+    /// All of this memory as an array of `shape` in C order.
+    pub(crate) fn contiguous(&self, dtype: DType, shape: &[usize]) -> CoreResult<RawView> {
+        let len = self.len / dtype.itemsize();
+        let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+        let layout = Layout::contiguous(shape, mmap_ndarray_core::Order::C, len as u64)?;
+        // SAFETY:
+        // - as in `view`.
+        unsafe { RawView::new(self.first, len, dtype, ByteOrder::NATIVE, &layout) }
+    }
+}
+
+/// The elements of an array that `layout` reaches, for the length of one call.
+pub(crate) fn view(array: &DynMmapArray, layout: &Layout) -> CoreResult<RawView> {
+    // SAFETY:
+    // - the view is used by a kernel while the caller holds the array, and with it the mapping.
+    unsafe { array.raw(layout) }
+}

@@ -1,0 +1,136 @@
+// What `npm test` runs, and so what CI runs: nothing else decides what is tested.
+//
+// Checks (build, lint, generated files) only pass or fail. The two runners, cargo and ava, count: their totals are
+// added up over every run and printed as the last line. Tests that need what a machine may lack (numpy, the seed
+// crate, other versions of Node.js) get it from the set-up step here; where it is not to be had, they skip with a
+// reason and are counted as skipped.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+
+process.chdir(new URL('..', import.meta.url).pathname)
+
+const totals = { passed: 0, failed: 0, skipped: 0 }
+const broken = []
+
+/** Runs a command, shows its output, and calls `line` with each line of its standard output. */
+function run(title, command, args, { line = () => {}, env = {} } = {}) {
+  console.log(`\n== ${title}: ${[command, ...args].join(' ')}`)
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+      shell: process.platform === 'win32',
+    })
+    let rest = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      process.stdout.write(text)
+      const lines = (rest + text).split('\n')
+      rest = lines.pop()
+      lines.forEach(line)
+    })
+    child.on('error', (error) => {
+      console.error(error.message)
+      resolve(false)
+    })
+    child.on('close', (code) => {
+      line(rest)
+      resolve(code === 0)
+    })
+  })
+}
+
+async function check(title, command, args, options) {
+  if (!(await run(title, command, args, options))) broken.push(title)
+}
+
+/** A step that tests can do without: they skip what it would have given them. */
+async function setUp(title, done, ...steps) {
+  if (existsSync(done)) return
+  for (const [command, ...args] of steps) {
+    if (!(await run(`set up ${title}`, command, args))) {
+      console.log(`${title} is not to be had here: the tests that need it will skip`)
+      return
+    }
+  }
+}
+
+const GENERATED = ['index.js', 'index.d.ts', 'npm']
+
+function fingerprint(path) {
+  if (!existsSync(path)) return 'absent'
+  if (statSync(path).isDirectory()) {
+    const files = readdirSync(path).filter((name) => !name.endsWith('.node'))
+    return files.map((name) => `${name} ${fingerprint(join(path, name))}`).join('\n')
+  }
+  return createHash('sha256').update(readFileSync(path)).digest('hex')
+}
+
+async function cargoTests() {
+  const line = (text) => {
+    const found = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(text)
+    if (!found) return
+    totals.passed += Number(found[1])
+    totals.failed += Number(found[2])
+    totals.skipped += Number(found[3])
+  }
+  await check('Rust tests', 'cargo', ['test', '--locked', '--workspace'], { line })
+}
+
+async function avaTests(node, version) {
+  let counted = 0
+  const line = (text) => {
+    const found = /^(not )?ok \d+ - .*?( # (SKIP|TODO))?$/.exec(text)
+    if (!found) return
+    counted += 1
+    totals[found[2] ? 'skipped' : found[1] ? 'failed' : 'passed'] += 1
+  }
+  await check(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap'], { line })
+  if (counted === 0) broken.push(`ava on Node.js ${version} ran nothing`)
+}
+
+// Newest of each line that the registry's `node-<platform>-<cpu>` packages hold; they are real binaries.
+const OTHER_NODES = ['22.23.3', '24.21.0', '26.10.0']
+const nodePackage = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
+
+const before = GENERATED.map(fingerprint)
+await check('build', 'npm', ['run', '--silent', 'build'])
+await check('npm packages', 'npm', ['run', '--silent', 'build:npm'])
+GENERATED.forEach((path, i) => {
+  if (fingerprint(path) !== before[i]) broken.push(`${path} was not what the build makes of it; commit it`)
+})
+await check('lint JavaScript', 'npx', ['biome', 'check', '--error-on-warnings', '.'])
+await check('type check', 'npx', ['tsc', '-p', 'tsconfig.json'])
+await check('format Rust', 'cargo', ['fmt', '--all', '--check'])
+await check('lint Rust', 'cargo', ['clippy', '--locked', '--workspace', '--all-targets', '--', '-D', 'warnings'])
+await check('core knows no Node.js', 'node', ['scripts/check-layers.mjs'])
+
+await setUp(
+  'numpy',
+  '.cache/numpy/pyvenv.cfg',
+  ['python3', '-m', 'venv', '.cache/numpy'],
+  ['.cache/numpy/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'numpy==2.4.6'],
+)
+await setUp('the seed crate', '.cache/seed/debug/seed', [
+  'cargo', 'build', '--locked', '--manifest-path', 'tools/seed/Cargo.toml', '--target-dir', '.cache/seed',
+])
+for (const version of OTHER_NODES) {
+  await setUp(`Node.js ${version}`, `.cache/node-${version}/node_modules/${nodePackage}/bin/node`, [
+    'npm', 'install', '--no-save', '--no-package-lock', '--ignore-scripts', '--prefix', `.cache/node-${version}`,
+    `${nodePackage}@${version}`,
+  ])
+}
+
+await cargoTests()
+await avaTests(process.execPath, process.versions.node)
+for (const version of OTHER_NODES) {
+  const node = `.cache/node-${version}/node_modules/${nodePackage}/bin/node`
+  if (existsSync(node)) await avaTests(node, version)
+  else console.log(`ava on Node.js ${version}: skipped, no binary for ${nodePackage}`)
+}
+
+console.log(broken.length > 0 ? `\nbroken:\n  ${broken.join('\n  ')}\n` : '')
+const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''
+console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`)
+process.exitCode = broken.length > 0 || totals.failed > 0 || totals.passed === 0 ? 1 : 0
