@@ -3,7 +3,15 @@
 // Memory is RssAnon of /proc/self/status, the private memory of this process. Plain RSS counts the page cache, which
 // the kernel takes back when somebody needs it, and so proves nothing.
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
+import {
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+} from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +25,8 @@ const GIB = 2 ** 30
 
 const bold = (text) => (process.stdout.isTTY ? `\x1b[1m${text}\x1b[0m` : text)
 const dim = (text) => (process.stdout.isTTY ? `\x1b[2m${text}\x1b[0m` : text)
-const say = (what, result = '', note = '') => console.log(`  ${what.padEnd(46)} ${result.padStart(12)}  ${dim(note)}`)
+const say = (what, result = '', note = '') =>
+  console.log(`  ${what.padEnd(46)} ${result.padStart(12)}  ${dim(note)}`)
 const title = (text) => console.log(`\n${bold(text)}`)
 
 function privateMemory() {
@@ -32,8 +41,12 @@ const size = (bytes) => {
 }
 const time = (ms) => (ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(2)} ms`)
 
+/** Gives back what is no longer used, so that the next measurement starts clean. */
+const settle = () => globalThis.gc?.()
+
 /** Runs something; gives its result, its time and what it added to private memory. */
 async function measure(work) {
+  settle()
   const [memory, start] = [privateMemory(), performance.now()]
   const result = await work()
   return { result, ms: performance.now() - start, memory: Math.max(0, privateMemory() - memory) }
@@ -46,10 +59,16 @@ async function digest(path) {
 }
 
 async function tour(path) {
-  title(`1 GiB of float32 in ${path.split('.').pop() === 'npy' ? 'a .npy file' : "a .mmap file, the seed's format"}`)
+  title(
+    `1 GiB of float32 in ${path.split('.').pop() === 'npy' ? 'a .npy file' : "a .mmap file, the seed's format"}`,
+  )
 
   const made = await measure(() => create(path, { shape: [ROWS, COLUMNS], dtype: 'float32' }))
-  say('create by shape', time(made.ms), 'disk space reserved, on disk, under its name; nothing passed through memory')
+  say(
+    'create by shape',
+    time(made.ms),
+    'disk space reserved, on disk, under its name; nothing passed through memory',
+  )
   const array = made.result
   const filled = await measure(() => array.fill(1))
   for (let row = 0; row < ROWS; row += 1024) array.pick(row).fill(row)
@@ -68,7 +87,17 @@ async function tour(path) {
   say('a.shape, a.get(2048, 5)', `${a.get(2048, 5)}`, `[${a.shape}]`)
   const part = a.slice(slice(0, null, 1024), '-3:')
   say("a.slice(slice(0, null, 1024), '-3:')", `[${part.shape}]`, 'a view, not a copy')
-  console.log(dim(`    ${String(part.slice(':4').toArray().map((row) => `[${row}]`).join(' '))}`))
+  console.log(
+    dim(
+      `    ${String(
+        part
+          .slice(':4')
+          .toArray()
+          .map((row) => `[${row}]`)
+          .join(' '),
+      )}`,
+    ),
+  )
   say('a.T, every second row backwards', `[${a.slice('::-2').T.shape}]`)
   try {
     a.set(0, 0, 7)
@@ -84,8 +113,16 @@ async function tour(path) {
     for (let row = 0; row < ROWS; row += 1000) c.pick(row).fill(-1)
   })
   const share = Math.ceil(ROWS / 1000) * COLUMNS * 4
-  say("mode 'c': change 0.1 % of it", time(changed.ms), `${size(share)} changed, private memory +${size(changed.memory)}`)
-  say('c.get(1000, 0) / the file', `${c.get(1000, 0)}`, (await digest(path)) === before ? 'the file did not change' : 'THE FILE CHANGED')
+  say(
+    "mode 'c': change 0.1 % of it",
+    time(changed.ms),
+    `${size(share)} changed, private memory +${size(changed.memory)}`,
+  )
+  say(
+    'c.get(1000, 0) / the file',
+    `${c.get(1000, 0)}`,
+    (await digest(path)) === before ? 'the file did not change' : 'THE FILE CHANGED',
+  )
   c.close()
   say('c.close()', `${c.closed}`, 'every view of it has length 0 now')
 }
@@ -115,7 +152,11 @@ for (const [kind, wanted] of [
   for (const name of readdirSync(join(fixtures, kind)).filter((file) => wanted.test(file))) {
     using_(await open(join(fixtures, kind, name)), (a) => {
       const flat = a.toTypedArray({ copy: true })
-      say(name, a.dtype, `[${a.shape}] ${a.descr}: ${Array.from(flat.subarray(0, 5), String).join(', ')}${flat.length > 5 ? ', …' : ''}`)
+      say(
+        name,
+        a.dtype,
+        `[${a.shape}] ${a.descr}: ${Array.from(flat.subarray(0, 5), (x) => (Object.is(x, -0) ? '-0' : String(x))).join(', ')}${flat.length > 5 ? ', …' : ''}`,
+      )
     })
   }
 }

@@ -103,7 +103,15 @@ GENERATED.forEach((path, i) => {
 await check('lint JavaScript', 'npx', ['biome', 'check', '--error-on-warnings', '.'])
 await check('type check', 'npx', ['tsc', '-p', 'tsconfig.json'])
 await check('format Rust', 'cargo', ['fmt', '--all', '--check'])
-await check('lint Rust', 'cargo', ['clippy', '--locked', '--workspace', '--all-targets', '--', '-D', 'warnings'])
+await check('lint Rust', 'cargo', [
+  'clippy',
+  '--locked',
+  '--workspace',
+  '--all-targets',
+  '--',
+  '-D',
+  'warnings',
+])
 await check('core knows no Node.js', 'node', ['scripts/check-layers.mjs'])
 
 await setUp(
@@ -113,11 +121,23 @@ await setUp(
   ['.cache/numpy/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'numpy==2.4.6'],
 )
 await setUp('the seed crate', '.cache/seed/debug/seed', [
-  'cargo', 'build', '--locked', '--manifest-path', 'tools/seed/Cargo.toml', '--target-dir', '.cache/seed',
+  'cargo',
+  'build',
+  '--locked',
+  '--manifest-path',
+  'tools/seed/Cargo.toml',
+  '--target-dir',
+  '.cache/seed',
 ])
 for (const version of OTHER_NODES) {
   await setUp(`Node.js ${version}`, `.cache/node-${version}/node_modules/${nodePackage}/bin/node`, [
-    'npm', 'install', '--no-save', '--no-package-lock', '--ignore-scripts', '--prefix', `.cache/node-${version}`,
+    'npm',
+    'install',
+    '--no-save',
+    '--no-package-lock',
+    '--ignore-scripts',
+    '--prefix',
+    `.cache/node-${version}`,
     `${nodePackage}@${version}`,
   ])
 }

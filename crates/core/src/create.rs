@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dtype::{ByteOrder, DType};
 use crate::error::{Error, Result};
+use crate::file;
 use crate::format::{self, Format};
 use crate::header::Header;
 use crate::layout::Order;
@@ -96,10 +97,11 @@ impl Writer {
             Ok(_) if !options.overwrite => {
                 return Err(Error::io("open", path, io::ErrorKind::AlreadyExists.into()));
             }
-            Ok(metadata) if metadata.is_dir() => {
-                return Err(Error::io("open", path, io::ErrorKind::IsADirectory.into()));
+            Ok(metadata) => {
+                // A rename would put a file in the place of a device or a socket.
+                file::check_regular(&metadata).map_err(failed("open"))?;
+                Some(metadata)
             }
-            Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("open", path, error)),
         };

@@ -81,8 +81,9 @@ impl DType {
         let code = text.strip_prefix(['<', '>', '=', '|']).unwrap_or(text);
         let dtype = Self::from_code(code).ok_or_else(|| unsupported(text, code))?;
         let byte_order = match text.chars().next() {
-            Some('<') if dtype.itemsize() > 1 => ByteOrder::Little,
-            Some('>') if dtype.itemsize() > 1 => ByteOrder::Big,
+            _ if dtype.itemsize() == 1 => ByteOrder::NATIVE,
+            Some('<') => ByteOrder::Little,
+            Some('>') => ByteOrder::Big,
             _ => ByteOrder::NATIVE,
         };
         Ok((dtype, byte_order))

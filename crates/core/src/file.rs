@@ -29,7 +29,8 @@ pub(crate) fn open(path: &Path, mode: Mode) -> Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
-fn check_regular(metadata: &Metadata) -> io::Result<()> {
+/// `EISDIR` for a directory, `ENODEV` for anything else that is no file.
+pub(crate) fn check_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_dir() {
         Err(io::ErrorKind::IsADirectory.into())
     } else if metadata.is_file() {

@@ -147,9 +147,14 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
     if status == sys::Status::napi_ok {
         return Ok(value);
     }
-    // SAFETY:
-    // - a call that failed does not run the finalizer, so this owner is still ours.
-    drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
+    // Node.js 20 runs the finalizer of a buffer that it found too large, on a later turn of the event loop. So this
+    // owner is left to it; the lease is emptied, and a runtime that does not run it loses a few bytes, not a mapping.
+    lease.take();
+    if status == sys::Status::napi_no_external_buffers_allowed {
+        // SAFETY:
+        // - a runtime that refuses before it looks at the buffer has not kept the hint, so this owner is still ours.
+        drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
+    }
     clear_exception(env);
     if status == sys::Status::napi_no_external_buffers_allowed {
         return Err(CoreError::Unavailable {

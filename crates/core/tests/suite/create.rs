@@ -162,6 +162,21 @@ mod unix {
     }
 
     #[test]
+    fn only_files_are_replaced() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("fifo.npy");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut options = CreateOptions::new(Format::Npy);
+        options.overwrite = true;
+        assert_eq!(MmapArray::create_with(&path, &array![7_i8], &options).unwrap_err().code(), "ENODEV");
+        assert_eq!(
+            MmapArray::create_with(folder.path(), &array![7_i8], &options).unwrap_err().code(),
+            "EISDIR"
+        );
+        assert_eq!(names(folder.path()), ["fifo.npy"]);
+    }
+
+    #[test]
     fn links_in_a_circle_are_eloop() {
         let folder = TempDir::new().unwrap();
         let (a, b) = (folder.path().join("a.npy"), folder.path().join("b.npy"));

@@ -1,0 +1,81 @@
+/** Size does not matter: a sparse file of 100 GiB opens, and its last element is read and written. */
+import { constants } from 'node:buffer'
+import { readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { create, isMmapError, open, openSync } from '../src/index.js'
+import { collect, descriptors, folder, listOf, mappings, privateMemory } from './helpers.js'
+
+const GIB = 2 ** 30
+const rows = (100 * GIB) / 8 / 1024
+const oneBuffer = constants.MAX_LENGTH > 4 * GIB
+
+const large = oneBuffer ? test.serial : test.serial.skip
+const node20 = oneBuffer ? test.serial.skip : test.serial
+
+for (const extension of ['npy', 'mmap']) {
+  large(`100 GiB in ${extension}`, async (t) => {
+    const path = join(folder(t), `large.${extension}`)
+    const made = await create(path, { shape: [rows, 1024], dtype: 'float64' }, { reserve: false })
+    t.is(statSync(path).size, 100 * GIB + (extension === 'npy' ? 128 : 64))
+    t.is(made.nbytes, 100 * GIB)
+    t.is(made.set(rows - 1, 1023, Math.PI), Math.PI)
+    t.is(made.index(rows - 1, 1023), (100 * GIB) / 8 - 1)
+    await made.slice(-1, -1).flush()
+    made.close()
+    for (const mode of ['r', 'r+', 'c'] as const) {
+      const before = privateMemory()
+      const a = await open(path, { mode })
+      t.is(a.get(rows - 1, 1023), Math.PI)
+      t.is(a.slice(-1, -1).get(), Math.PI)
+      t.is(a.slice('::-1', '::-1').get(0, 0), Math.PI)
+      t.is(a.reshape([-1]).get((100 * GIB) / 8 - 1), Math.PI)
+      t.deepEqual(listOf(a.pick(rows - 1).toTypedArray()).slice(-2), [0, Math.PI])
+      if (mode !== 'r') {
+        a.slice(-1, '-1:').fill(2)
+        t.is(a.get(rows - 1, 1023), 2)
+        a.set(rows - 1, 1023, Math.PI)
+      }
+      t.true(privateMemory() - before < 64 * 2 ** 20)
+      a.close()
+    }
+    t.true(statSync(path).blocks * 512 < 2 ** 20, 'the file is sparse still')
+  })
+}
+
+node20('above 4 GiB: ERR_TOO_LARGE names the way out, and nothing is left', async (t) => {
+  const dir = folder(t)
+  const path = join(dir, 'large.npy')
+  const make = create(path, { shape: [rows, 1024], dtype: 'float64' }, { reserve: false })
+  const error = await t.throwsAsync(make, { code: 'ERR_TOO_LARGE', message: /Node\.js 22/ })
+  t.true(isMmapError(error, 'ERR_TOO_LARGE') && error.path === path)
+  t.deepEqual(readdirSync(dir), [])
+  // A file that somebody else made.
+  const text = `{'descr': '<f8', 'fortran_order': False, 'shape': (${rows}, 1024), }`.padEnd(117)
+  writeFileSync(path, Buffer.from(`\x93NUMPY\x01\x00v\x00${text}\n`, 'latin1'))
+  truncateSync(path, 128 + 100 * GIB)
+  for (let round = 0; round < 20; round++) {
+    t.throws(() => openSync(path, { mode: 'c' }), { code: 'ERR_TOO_LARGE', message: /Node\.js 22/ })
+    await t.throwsAsync(open(path), { code: 'ERR_TOO_LARGE' })
+    await collect()
+  }
+  t.is(mappings(path), 0)
+  t.is(descriptors(path), 0)
+  const four = await create(path, { shape: [GIB], dtype: 'float32' }, { reserve: false, overwrite: true })
+  t.is(four.set(GIB - 1, 1), 1)
+  four.close()
+})
+
+test.serial('opening does not depend on the size', async (t) => {
+  // Not a timing: a megabyte and four gigabytes read the same few bytes of the file.
+  const path = join(folder(t), 'a.npy')
+  for (const length of [2 ** 18, GIB]) {
+    const a = await create(path, { shape: [length], dtype: 'float32' }, { reserve: false, overwrite: true })
+    const before = statSync(path).blocks
+    a.close()
+    const b = openSync(path)
+    t.is(b.length, length)
+    b.close()
+    t.is(statSync(path).blocks, before)
+  }
+})

@@ -1,0 +1,140 @@
+/** Types, asserted where `tsc` checks them; nothing here runs. */
+import type { NdArray } from 'ndarray'
+import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
+import { isMmapError, type MmapErrorCode } from '../src/errors.js'
+import type { Layout } from '../src/layout.js'
+import { NdView, NdViewBase, type ViewInit } from '../src/nd-view.js'
+import { type Slice, slice } from '../src/selection.js'
+import { dataViewStore, type ElementStore } from '../src/store.js'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+declare function same<A, B>(equal: Equal<A, B>): void
+
+// dtypes
+same<ScalarOf<'int64'>, bigint>(true)
+same<ScalarOf<'uint64' | 'bool'>, bigint | number>(true)
+same<ScalarOf<'float32'>, number>(true)
+same<ValueOf<'bool'>, number | boolean>(true)
+same<ValueOf<'uint64'>, bigint>(true)
+same<TypedArrayOf<'bool'>, Uint8Array>(true)
+same<TypedArrayOf<'int64'>, BigInt64Array>(true)
+
+// The constructor finds the dtype of a typed array, and is told any other.
+const floats = new NdView(new Float32Array(6), [2, 3])
+same<typeof floats, NdView<'float32'>>(true)
+same<(typeof floats)['data'], Float32Array | ElementStore<number>>(true)
+const longs = new NdView(new BigInt64Array(6))
+same<typeof longs, NdView<'int64'>>(true)
+const bytes = new NdView(Buffer.alloc(6))
+same<typeof bytes, NdView<'uint8'>>(true)
+const flags = new NdView(new Uint8Array(6), [6], undefined, undefined, 'bool')
+same<typeof flags, NdView<'bool'>>(true)
+const stored = new NdView(dataViewStore('int16', new ArrayBuffer(8), 1, 3, false), [3], [1], 0, 'int16')
+same<typeof stored, NdView<'int16'>>(true)
+// @ts-expect-error: not the dtype of the data
+new NdView(new Float32Array(6), [6], [1], 0, 'float64')
+// @ts-expect-error: plain arrays are no data
+new NdView([1, 2, 3])
+
+// Elements
+same<ReturnType<typeof floats.get>, number>(true)
+same<ReturnType<typeof longs.get>, bigint>(true)
+floats.set(1, 2, 3)
+longs.set(1, 3n)
+flags.set(1, true)
+longs.fill(1n)
+// @ts-expect-error: a number is no element of int64
+longs.set(1, 3)
+// @ts-expect-error: nor a bigint one of float32
+floats.set(1, 2, 3n)
+// @ts-expect-error: an index is a number
+floats.get(1n, 2)
+// @ts-expect-error: nor is a boolean
+floats.fill(true)
+same<ReturnType<typeof longs.toTypedArray>, BigInt64Array>(true)
+
+// Views keep their dtype.
+same<ReturnType<typeof floats.lo>, NdView<'float32'>>(true)
+same<typeof floats.T, NdView<'float32'>>(true)
+same<ReturnType<typeof longs.slice>, NdView<'int64'>>(true)
+floats
+  .slice(null, -1)
+  .slice('::-1')
+  .slice(slice(1, null, 2))
+  .slice({ start: 1 })
+floats.pick(null, 1).lo(undefined).reshape([3, -1])
+// @ts-expect-error: a selection is no array
+floats.slice([0, 1])
+const range: Slice = slice(3)
+
+export { range }
+
+// `is` narrows.
+declare const any: NdView
+same<ReturnType<typeof any.get>, number | bigint>(true)
+if (any.is('uint64')) same<ReturnType<typeof any.get>, bigint>(true)
+if (any.is('float32')) same<typeof any.data, Float32Array | ElementStore<number>>(true)
+const general: NdView<DType> = floats
+
+export { general }
+
+// What assign takes.
+floats
+  .assign(1)
+  .assign([[1, 2, 3]])
+  .assign(new Int8Array(3))
+  .assign([new Float32Array(3)])
+  .assign(longs)
+floats.assign({ data: new Float64Array(6), shape: [2, 3], stride: [1, 2], offset: 0 })
+longs.assign(5n).assign([1n, 2n])
+// @ts-expect-error: text is no source
+floats.assign('1')
+// @ts-expect-error: numbers are no elements of int64
+longs.assign([1, 2])
+
+// The libraries of the scijs family take a view as it is.
+const scijs: NdArray<Float32Array | ElementStore<number>> = floats
+const loose: NdArray = floats
+declare const theirs: NdArray<Float32Array>
+floats.assign(theirs)
+
+export { loose, scijs }
+
+// A subclass has views of its own class.
+class FileView<D extends DType = DType> extends NdViewBase<D, FileView<D>> {
+  constructor(init: ViewInit<D>) {
+    super(init)
+  }
+  protected override derive(layout: Layout, readOnly: boolean = this.readOnly): FileView<D> {
+    return new FileView(this.init(layout, readOnly))
+  }
+  override is<E extends DType>(dtype: E): this is FileView<E> {
+    return super.is(dtype)
+  }
+}
+class WholeFile<D extends DType = DType> extends FileView<D> {
+  override is<E extends DType>(dtype: E): this is WholeFile<E> {
+    return super.is(dtype)
+  }
+}
+declare const file: FileView<'int64'>
+same<ReturnType<typeof file.pick>, FileView<'int64'>>(true)
+same<typeof file.T, FileView<'int64'>>(true)
+same<ReturnType<typeof file.get>, bigint>(true)
+const asView: NdView = file
+
+declare const whole: WholeFile<'bool'>
+same<ReturnType<typeof whole.pick>, FileView<'bool'>>(true)
+const wholeAsView: NdView = whole
+
+export { asView, wholeAsView }
+
+declare const anyFile: FileView
+if (anyFile.is('int8')) same<ReturnType<typeof anyFile.slice>, FileView<'int8'>>(true)
+
+// The guard narrows to the codes it was given.
+declare const err: unknown
+if (isMmapError(err, 'ERR_CLOSED', 'ENOENT')) same<typeof err.code, 'ERR_CLOSED' | 'ENOENT'>(true)
+if (isMmapError(err)) same<typeof err.code, MmapErrorCode>(true)
+// @ts-expect-error: no such code
+isMmapError(err, 'ERR_CLOSE')

@@ -1,0 +1,224 @@
+/**
+ * Creating: the source is brought to one form here, written natively in bounded blocks, and the result is wrapped.
+ *
+ * Elements of the JavaScript heap are put into the file's order and dtype a few MiB at a time on the main thread, so that
+ * an array of any size is written through one small buffer. In the asynchronous form a thread writes each block while the
+ * event loop turns.
+ */
+import { constants } from 'node:buffer'
+import { extname } from 'node:path'
+import {
+  allocate,
+  checkValue,
+  type DType,
+  itemsizeOf,
+  parseDType,
+  type TypedArray,
+  type ValueOf,
+} from './dtype.js'
+import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
+import { checkShape, contiguousStride, type Order, sizeOf } from './layout.js'
+import { MmapArray } from './mmap-array.js'
+import { createNative, createNativeSync, type NativeCreateOptions } from './native.js'
+import { checkFormat, FORMATS, type Format } from './open.js'
+import { checkPath, type PathLike } from './path.js'
+import { type NdArrayLike, type NestedArray, toStrided } from './source.js'
+import { assign, gather, type Strided } from './strided.js'
+
+/** Bytes that are put together on the main thread at a time. */
+const BLOCK = 4 * 2 ** 20
+
+/** What a new file is made from. */
+export type CreateSource<D extends DType = DType> =
+  | {
+      /** Elements along each axis. */
+      readonly shape: readonly number[]
+      readonly dtype: D | (string & {})
+      /** The value of every element; zero when left out. */
+      readonly fill?: ValueOf<D> | undefined
+    }
+  | NdArrayLike
+  | TypedArray
+  | NestedArray<number | bigint | boolean>
+
+/** Options of {@link create} and {@link createSync}. */
+export interface CreateOptions {
+  /** The format to write; from the extension (`.npy`, `.mmap`) when left out. */
+  format?: Format | undefined
+  /** The order of the elements in the file; default 'C'. */
+  order?: Order | undefined
+  /** Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents. */
+  overwrite?: boolean | undefined
+  /** Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true. */
+  reserve?: boolean | undefined
+}
+
+/**
+ * Makes an array file, whole or not at all, and returns it open in mode 'r+'; the main thread stays free.
+ *
+ * The source is a shape (`{ shape, dtype, fill? }`, of any size: nothing passes through memory), a typed array, anything
+ * with the fields of an ndarray (strided too, `{ data, shape, stride, offset, dtype }`), or nested arrays.
+ *
+ * Rejects with an `MmapError`: EEXIST unless `overwrite`, ENOSPC, ENOENT, EACCES, ...; ERR_UNSUPPORTED_DTYPE and
+ * ERR_TOO_LARGE for what the format cannot say; ERR_INVALID_STATE when the source is detached meanwhile. Wrong arguments
+ * reject with Node's codes.
+ */
+export async function create<D extends DType = DType>(
+  path: PathLike,
+  source: CreateSource<D>,
+  options?: CreateOptions,
+): Promise<MmapArray<D>> {
+  const { file, native, element, blocks } = plan(path, source, options)
+  const writer = await createNative(file, native, element)
+  try {
+    for (const [offset, bytes] of blocks) await writer.write(offset, bytes)
+    return MmapArray.wrap(await writer.commit(), file, 'r+')
+  } finally {
+    writer.abort()
+  }
+}
+
+/** As {@link create}, synchronously: throws what that rejects with. */
+export function createSync<D extends DType = DType>(
+  path: PathLike,
+  source: CreateSource<D>,
+  options?: CreateOptions,
+): MmapArray<D> {
+  const { file, native, element, blocks } = plan(path, source, options)
+  const writer = createNativeSync(file, native, element)
+  try {
+    for (const [offset, bytes] of blocks) writer.writeSync(offset, bytes)
+    return MmapArray.wrap(writer.commitSync(), file, 'r+')
+  } finally {
+    writer.abort()
+  }
+}
+
+interface Plan {
+  readonly file: string
+  readonly native: NativeCreateOptions
+  /** One element in bytes, when every element of the file is that. */
+  readonly element: Uint8Array | undefined
+  /** Byte offset and bytes of each part of the data. */
+  readonly blocks: Iterable<[offset: number, bytes: Uint8Array]>
+}
+
+function plan(path: PathLike, source: unknown, options: CreateOptions | undefined): Plan {
+  checkOptions(options, ['format', 'order', 'overwrite', 'reserve'], 'create')
+  const { order = 'C', overwrite = false, reserve = true } = options ?? {}
+  if (order !== 'C' && order !== 'F') throw invalidArgValue('order', `must be 'C' or 'F'`, order)
+  if (typeof overwrite !== 'boolean') throw invalidArgType('overwrite', 'of type boolean', overwrite)
+  if (typeof reserve !== 'boolean') throw invalidArgType('reserve', 'of type boolean', reserve)
+  const file = checkPath(path)
+  const format = options?.format === undefined ? formatOf(file) : checkFormat(options.format)
+  if (format === 'mmap' && order === 'F') {
+    throw invalidArgValue('order', "must be 'C' in format 'mmap', which has no other; use 'npy'", order)
+  }
+  const wanted = dtypeOfSource(source)
+  if (isShapeSource(source)) {
+    checkOptions(source, ['shape', 'dtype', 'fill'], 'create by shape')
+    if (wanted === undefined) throw invalidArgType('source.dtype', 'of type string', undefined)
+    const shape = checkShape(source.shape, 'source.shape')
+    const native = checkSize({ format, dtype: wanted, shape, order, overwrite, reserve }, file)
+    return { file, native, element: elementOf(wanted, source.fill), blocks: [] }
+  }
+  const strided = toStrided(source, wanted)
+  if (!Array.isArray(source) && typeof source !== 'object') {
+    throw invalidArgType(
+      'source',
+      'a shape with a dtype, a typed array, an ndarray or a nested array',
+      source,
+    )
+  }
+  const dtype = wanted ?? strided.dtype
+  const native = checkSize({ format, dtype, shape: strided.shape, order, overwrite, reserve }, file)
+  return { file, native, element: undefined, blocks: blocksOf(strided, dtype, order) }
+}
+
+/** The options, unless the array could not be opened after it was made: then there is to be no file either. */
+function checkSize<T extends NativeCreateOptions>(native: T, file: string): T {
+  const bytes = sizeOf(native.shape) * itemsizeOf(native.dtype as DType)
+  if (bytes <= constants.MAX_LENGTH) return native
+  const message = `${file}: too large: the array has ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use Node.js 22 or later`
+  throw new MmapError(message, { code: 'ERR_TOO_LARGE', path: file })
+}
+
+function formatOf(file: string): Format {
+  const extension = extname(file).slice(1).toLowerCase()
+  if (FORMATS.includes(extension as Format)) return extension as Format
+  throw invalidArgValue(
+    'path',
+    `must end in ${FORMATS.map((name) => `.${name}`).join(' or ')}, or 'format' be given`,
+    file,
+  )
+}
+
+interface ShapeSource {
+  readonly shape: unknown
+  readonly fill?: unknown
+}
+
+function isShapeSource(source: unknown): source is ShapeSource {
+  return typeof source === 'object' && source !== null && 'shape' in source && !('data' in source)
+}
+
+/** What scijs calls the types that have another name here; its other names say nothing about the elements. */
+const SCIJS: Readonly<Record<string, DType | undefined>> = {
+  array: undefined,
+  generic: undefined,
+  buffer: 'uint8',
+  uint8_clamped: 'uint8',
+  bigint64: 'int64',
+  biguint64: 'uint64',
+}
+
+/** The dtype that a source asks for by name. */
+function dtypeOfSource(source: unknown): DType | undefined {
+  if (typeof source !== 'object' || source === null || !('dtype' in source) || source.dtype === undefined) {
+    return undefined
+  }
+  const { dtype } = source
+  return typeof dtype === 'string' && Object.hasOwn(SCIJS, dtype) ? SCIJS[dtype] : parseDType(dtype)
+}
+
+function elementOf(dtype: DType, value: unknown): Uint8Array | undefined {
+  if (value === undefined) return undefined
+  const element = allocate(dtype, 1)
+  element[0] = checkValue(dtype, value)
+  return bytesOf(element)
+}
+
+/** The parts of the file. What the source must still be when a part is read is noted now, before anything is awaited. */
+function blocksOf(source: Strided, dtype: DType, order: Order): Iterable<[number, Uint8Array]> {
+  const { data, shape, stride } = source
+  const { length } = data
+  // A Fortran-order walk is a C-order walk of the transpose.
+  const walk = order === 'C' ? source : { ...source, shape: shape.toReversed(), stride: stride.toReversed() }
+  const [size, itemsize] = [sizeOf(shape), itemsizeOf(dtype)]
+  const count = BLOCK / itemsize
+  const parts = function* (): Generator<[number, Uint8Array]> {
+    for (let start = 0; start < size; start += count) {
+      if (data.length !== length) {
+        const message =
+          'The source was detached or changed its length while it was being read; nothing was created'
+        throw new MmapError(message, { code: 'ERR_INVALID_STATE' })
+      }
+      const part = gather(walk, start, Math.min(start + count, size))
+      yield [start * itemsize, bytesOf(convert(part, source.dtype, dtype))]
+    }
+  }
+  return parts()
+}
+
+function convert(part: TypedArray, from: DType, to: DType): TypedArray {
+  if (from === to) return part
+  const shape = [part.length]
+  const layout = { shape, stride: contiguousStride(shape), offset: 0 }
+  const data = allocate(to, part.length)
+  assign({ ...layout, data, dtype: to }, { ...layout, data: part, dtype: from })
+  return data
+}
+
+function bytesOf(data: TypedArray): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+}

@@ -1,0 +1,17 @@
+/**
+ * Open array files larger than memory as ndarrays: nothing is read, nothing is copied.
+ *
+ * @module
+ */
+export { type CreateOptions, type CreateSource, create, createSync } from './create.js'
+export type { DType, ScalarOf, TypedArray, TypedArrayOf, ValueOf } from './dtype.js'
+export { isMmapError, MmapError, type MmapErrorCode, type MmapErrorFields } from './errors.js'
+export type { Order } from './layout.js'
+export type { MappedView } from './mapped-view.js'
+export { MmapArray } from './mmap-array.js'
+export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
+export { type Format, type Mode, type OpenOptions, open, openSync } from './open.js'
+export type { PathLike } from './path.js'
+export { type Selection, type Slice, slice } from './selection.js'
+export type { NdArrayLike, NestedArray, Source } from './source.js'
+export type { Data, ElementStore } from './store.js'

@@ -1,0 +1,146 @@
+/**
+ * MappedView: a part of a mapped file. What needs the file, or is faster beside it, is here; everything else is NdView.
+ *
+ * The methods are thin: arguments are settled by the pure layer, and one native call does the work on the mapping itself,
+ * which also holds for elements that no typed array can show.
+ */
+import { constants } from 'node:buffer'
+import { allocate, checkValue, type DType, type TypedArrayOf, type ValueOf } from './dtype.js'
+import { MmapError } from './errors.js'
+import { type Layout, reach, sizeOf } from './layout.js'
+import type { NativeArray } from './native.js'
+import { NdViewBase, type ViewInit } from './nd-view.js'
+import { resolveSource, type Source } from './source.js'
+import type { Strided } from './strided.js'
+
+/** What all views of one open file share. */
+export class MappedFile {
+  readonly native: NativeArray
+  readonly path: string
+  readonly mode: 'r' | 'r+' | 'c'
+  closed = false
+  /** Promises of native work that is under way. */
+  readonly running = new Set<Promise<unknown>>()
+
+  constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c') {
+    this.native = native
+    this.path = path
+    this.mode = mode
+  }
+
+  /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
+  gone(): MmapError {
+    const { path, closed } = this
+    if (closed)
+      return new MmapError(`${path}: the array is closed; open the file again`, { code: 'ERR_CLOSED', path })
+    const message = `${path}: the buffer of this array was transferred or detached; open the file again`
+    return new MmapError(message, { code: 'ERR_INVALID_STATE', path })
+  }
+
+  /** Waits for native work; rejects with ERR_CLOSED when the array was closed meanwhile. */
+  async run<T>(work: Promise<T>): Promise<T> {
+    this.running.add(work)
+    try {
+      const result = await work
+      if (this.closed) throw this.gone()
+      return result
+    } finally {
+      this.running.delete(work)
+    }
+  }
+}
+
+/** A view of a mapped file: everything of `NdView`, over the file itself. */
+export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
+  /** The open file, shared with every view of it. */
+  protected readonly file: MappedFile
+
+  /** @internal */
+  constructor(init: ViewInit<D>, file: MappedFile) {
+    super(init)
+    this.file = file
+  }
+
+  protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
+    return new MappedView<D>(this.init(layout, readOnly), this.file)
+  }
+
+  protected override readOnlyError(): MmapError {
+    const { path, mode } = this.file
+    const why =
+      mode === 'r'
+        ? "the array is open in mode 'r'; open it with 'r+' or 'c' to write"
+        : 'this view is read-only; use viewMut()'
+    return new MmapError(`${path}: ${why}`, { code: 'ERR_READ_ONLY', path })
+  }
+
+  override fill(value: ValueOf<D>): this {
+    this.checkWritable()
+    const element = allocate(this.dtype, 1)
+    element[0] = checkValue(this.dtype, value) as never
+    this.file.native.fill(layoutOf(this), bytesOf(element))
+    return this
+  }
+
+  override assign(source: Source<D>): this {
+    this.checkWritable()
+    const from = resolveSource(source, this)
+    const { native } = this.file
+    if (source instanceof MappedView) {
+      native.assign(layoutOf(this), source.file.native, layoutOf(from))
+    } else if (isPlainMemory(from.data)) {
+      native.assignFrom(layoutOf(this), bytesOf(from.data), from.dtype, layoutOf(from))
+    } else {
+      super.assign(source)
+    }
+    return this
+  }
+
+  protected override gather(): TypedArrayOf<D> {
+    if (this.memory.isGone) throw this.memory.gone()
+    const elements = allocate(this.dtype, this.size)
+    if (!isPlainMemory(elements)) return super.gather()
+    this.file.native.copyTo(layoutOf(this), bytesOf(elements))
+    return elements
+  }
+
+  /**
+   * Brings what was stored to this view to the disk, without holding up the main thread; nothing to do in modes 'r' and 'c'.
+   *
+   * Rejects with the OS's error (`EIO`, `ENOSPC`), and with ERR_CLOSED when the array is closed before or meanwhile.
+   */
+  async flush(): Promise<void> {
+    const [offset, length] = this.byteRange()
+    await this.file.run(this.file.native.flush(offset, length))
+  }
+
+  /** As {@link flush}, synchronously. */
+  flushSync(): void {
+    const [offset, length] = this.byteRange()
+    this.file.native.flushSync(offset, length)
+  }
+
+  /** The bytes between the first and the last element, counted from the start of the data. */
+  private byteRange(): [offset: number, length: number] {
+    if (this.memory.isGone) throw this.memory.gone()
+    if (sizeOf(this.shape) === 0) return [0, 0]
+    const [low, high] = reach(this)
+    return [low * this.itemsize, (high + 1 - low) * this.itemsize]
+  }
+}
+
+/** The three facts of a layout, without what else the object may be. */
+function layoutOf({ offset, shape, stride }: Layout): Layout {
+  return { offset, shape, stride }
+}
+
+/** A typed array that native code can look into: not shared, and no longer than a Uint8Array of this runtime. */
+function isPlainMemory(data: Strided['data']): data is TypedArrayOf<DType> {
+  return (
+    ArrayBuffer.isView(data) && data.buffer instanceof ArrayBuffer && data.byteLength <= constants.MAX_LENGTH
+  )
+}
+
+function bytesOf(data: TypedArrayOf<DType>): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+}

@@ -1,0 +1,184 @@
+/**
+ * The data that all views of one array share, and its life.
+ *
+ * Views hold the `Memory`, never the data, so that one assignment here closes or moves them all. Reading and
+ * writing one element are here too. The switches below are long for speed: a keyed access that has met more
+ * than four kinds of typed array is five times slower in V8, in the whole process; here every access meets
+ * one kind only.
+ */
+import { checkValue, constructors, type DType, isBigInt, type ScalarOf } from './dtype.js'
+import { MmapError } from './errors.js'
+import { type Data, type ElementStore, isStore } from './store.js'
+
+const KIND: { readonly [D in DType]: number } = {
+  bool: 0,
+  uint8: 0,
+  int8: 1,
+  int16: 2,
+  uint16: 3,
+  int32: 4,
+  uint32: 5,
+  int64: 6,
+  uint64: 7,
+  float32: 8,
+  float64: 9,
+}
+const STORE = 10
+const GONE = 11
+/** Whichever typed array a line of a switch is for. */
+type AnyArray = { [index: number]: number | bigint } & Data
+
+const EMPTY: ElementStore<never> = { length: 0, get: () => undefined as never, set: () => {} }
+
+/** The data under a family of views; views made from one another share it and close together. */
+export class Memory<D extends DType = DType> {
+  // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
+  declare readonly dtype: D
+  declare private current: Data<D>
+  declare private kind: number
+  /** Elements that were there at first; a buffer that is detached or made shorter holds fewer. */
+  declare private count: number
+  /** True when any number can be stored as it is. */
+  declare private readonly isNumber: boolean
+  declare private readonly explain: () => Error
+
+  /** `explain` makes the error for use after the data is gone; without it that is ERR_INVALID_STATE. */
+  constructor(data: Data<D>, dtype: D, explain: () => Error = detached) {
+    this.dtype = dtype
+    this.current = data
+    this.kind = isStore(data) ? STORE : KIND[dtype]
+    this.count = data.length
+    this.isNumber = dtype !== 'bool' && !isBigInt(dtype)
+    this.explain = explain
+  }
+
+  /** The data. Throws the error of `gone()` when it is not there any more. */
+  get data(): Data<D> {
+    if (this.isGone) throw this.gone()
+    return this.current
+  }
+
+  /** True when the data was released, or when its buffer was detached or made shorter. */
+  get isGone(): boolean {
+    return this.kind === GONE || this.current.length < this.count
+  }
+
+  /** The error to throw once the data is gone. */
+  gone(): Error {
+    return this.explain()
+  }
+
+  /** Puts other data of the same dtype under all views; it must reach every element that they reach. */
+  replace(data: Data<D>): void {
+    this.current = data
+    this.kind = isStore(data) ? STORE : KIND[this.dtype]
+    this.count = data.length
+  }
+
+  /** Lets go of the data: every later use throws, also where the buffer itself cannot be detached. */
+  release(): void {
+    this.current = this.kind === STORE ? EMPTY : new constructors[this.dtype](0)
+    this.kind = GONE
+  }
+
+  /** The element at index `at`, an integer >= 0 that the caller has checked. Throws the error of `gone()`. */
+  read(at: number): ScalarOf<D> {
+    const value = this.load(at)
+    if (value === undefined) throw this.gone()
+    return value as ScalarOf<D>
+  }
+
+  /**
+   * Stores `value` at index `at`, an integer >= 0 that the caller has checked, and returns what was stored.
+   *
+   * Throws the error of `gone()`, and ERR_INVALID_ARG_TYPE as `checkValue` does.
+   */
+  write(at: number, value: unknown): ScalarOf<D> {
+    const stored = this.isNumber && typeof value === 'number' ? value : checkValue(this.dtype, value)
+    if (this.store(at, stored) === undefined) throw this.gone()
+    return stored as ScalarOf<D>
+  }
+
+  /** The element, or undefined when the data is shorter than it was. */
+  private load(at: number): number | bigint | undefined {
+    const data = this.current as AnyArray
+    switch (this.kind) {
+      case 0:
+        return data[at]
+      case 1:
+        return data[at]
+      case 2:
+        return data[at]
+      case 3:
+        return data[at]
+      case 4:
+        return data[at]
+      case 5:
+        return data[at]
+      case 6:
+        return data[at]
+      case 7:
+        return data[at]
+      case 8:
+        return data[at]
+      case 9:
+        return data[at]
+      case STORE:
+        return (this.current as ElementStore).get(at)
+      default:
+        throw this.gone()
+    }
+  }
+
+  /** Stores the element and gives what is there then: undefined when the data is shorter than it was. */
+  private store(at: number, value: number | bigint): number | bigint | undefined {
+    const data = this.current as AnyArray
+    switch (this.kind) {
+      case 0:
+        data[at] = value
+        return data[at]
+      case 1:
+        data[at] = value
+        return data[at]
+      case 2:
+        data[at] = value
+        return data[at]
+      case 3:
+        data[at] = value
+        return data[at]
+      case 4:
+        data[at] = value
+        return data[at]
+      case 5:
+        data[at] = value
+        return data[at]
+      case 6:
+        data[at] = value
+        return data[at]
+      case 7:
+        data[at] = value
+        return data[at]
+      case 8:
+        data[at] = value
+        return data[at]
+      case 9:
+        data[at] = value
+        return data[at]
+      case STORE:
+        return storeThrough(this.current as ElementStore, at, value)
+      default:
+        throw this.gone()
+    }
+  }
+}
+
+function storeThrough(store: ElementStore, at: number, value: number | bigint): number | bigint | undefined {
+  if (at >= store.length) return undefined
+  store.set(at, value)
+  return value
+}
+
+function detached(): MmapError {
+  const message = 'The data of this view is gone: its buffer was detached, transferred or made shorter'
+  return new MmapError(message, { code: 'ERR_INVALID_STATE' })
+}

@@ -1,0 +1,128 @@
+/**
+ * MmapArray: the whole file, with a mode, a path and a life.
+ *
+ * What does not change while a file is open is kept here, because a native call costs as much as summing a thousand
+ * numbers. What identifies the array survives `close()`.
+ */
+import { constructors, type DType } from './dtype.js'
+import { MappedFile, MappedView } from './mapped-view.js'
+import { Memory } from './memory.js'
+import type { NativeArray, NativeFacts } from './native.js'
+import { type Summary, ViewInit } from './nd-view.js'
+import type { Format, Mode } from './open.js'
+import { type Data, dataViewStore } from './store.js'
+
+/** An array in a file, open: made by `open` and `create`. */
+export class MmapArray<D extends DType = DType> extends MappedView<D> {
+  /** The file's format. */
+  readonly format: Format
+  /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
+  readonly descr: string
+  /** Where the bytes live: 'external' is an ArrayBuffer over the mapping itself. */
+  readonly backing: 'external'
+
+  private constructor(init: ViewInit<D>, file: MappedFile, facts: NativeFacts) {
+    super(init, file)
+    this.format = facts.format as Format
+    this.descr = facts.descr
+    this.backing = 'external'
+  }
+
+  /** @internal */
+  static wrap<D extends DType>(native: NativeArray, path: string, mode: Mode): MmapArray<D> {
+    const file = new MappedFile(native, path, mode)
+    try {
+      const facts = native.facts()
+      const { shape, stride } = facts
+      const memory = new Memory(dataOf<D>(native, facts), facts.dtype as D, () => file.gone())
+      return new MmapArray(
+        new ViewInit(memory, { shape, stride, offset: 0 }, mode === 'r', null),
+        file,
+        facts,
+      )
+    } catch (error) {
+      native.close()
+      throw error
+    }
+  }
+
+  /** The absolute path that the file was opened by. */
+  get path(): string {
+    return this.file.path
+  }
+
+  /** How the file is mapped. */
+  get mode(): Mode {
+    return this.file.mode
+  }
+
+  /** Whether `set`, `fill` and `assign` are allowed. */
+  get writable(): boolean {
+    return !this.readOnly
+  }
+
+  /** Whether `close()` was called. */
+  get closed(): boolean {
+    return this.file.closed
+  }
+
+  /**
+   * The whole array as a read-only view: its writing methods, and those of views made from it, throw ERR_READ_ONLY.
+   *
+   * Its `data` is the same memory, and is not protected.
+   */
+  view(): MappedView<D> {
+    return this.derive(this.alive(), true)
+  }
+
+  /** The whole array as a writable view. Throws ERR_READ_ONLY in mode 'r'. */
+  viewMut(): MappedView<D> {
+    this.checkWritable()
+    return this.derive(this, false)
+  }
+
+  /**
+   * Takes the data away from every view and typed array, and unmaps the file. A second call does nothing.
+   *
+   * Typed arrays already handed out have length 0; `data` and all methods throw ERR_CLOSED; `shape`, `dtype`, `path`,
+   * `mode` and `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
+   * ERR_CLOSED; the file stays mapped until it has ended.
+   */
+  close(): void {
+    if (this.file.closed) return
+    this.file.closed = true
+    this.memory.release()
+    this.file.native.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Waits for work under way, then closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.file.running)
+    this.close()
+  }
+
+  /** Everything about the array but its elements. */
+  override toJSON(): Summary & { path: string; mode: Mode; format: Format; descr: string } {
+    const { path, mode, format, descr } = this
+    return { ...super.toJSON(), path, mode, format, descr }
+  }
+
+  protected override header(): string {
+    const { path, mode, closed } = this
+    return `MmapArray<${this.dtype}> [${this.shape.join(', ')}] '${mode}' ${path}${closed ? ' (closed)' : ''}`
+  }
+}
+
+/** The array's bytes as a typed array where one can show them, else as an element store. */
+function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts): Data<D> {
+  const dtype = facts.dtype as D
+  // An empty array maps nothing.
+  const buffer = facts.nbytes === 0 ? new ArrayBuffer(0) : native.buffer()
+  const length = facts.nbytes / constructors[dtype].BYTES_PER_ELEMENT
+  if (!facts.native) return dataViewStore(dtype, buffer, 0, length, facts.littleEndian)
+  return new constructors[dtype](buffer, 0, length)
+}

@@ -1,0 +1,557 @@
+/**
+ * NdView: an n-dimensional view, which is pure index arithmetic over `(data, shape, stride, offset)`.
+ *
+ * Making a view never touches an element, so a view of a file costs nothing until it is read. The arithmetic
+ * itself is in `layout.ts`, `scijs.ts` and `selection.ts`, the loops in `strided.ts`, the data and its life
+ * in `memory.ts`; what is left here is the class that joins them, and the fast way from an index to an
+ * element. It is past 400 lines because it is one class with some forty members, each with its contract; the
+ * code of each is a line or a few.
+ */
+
+// biome-ignore-all lint/complexity/noArguments: a rest parameter allocates an array for each element read.
+
+import {
+  checkValue,
+  type DType,
+  itemsizeOf,
+  type ScalarOf,
+  type TypedArrayOf,
+  type ValueOf,
+} from './dtype.js'
+import { checkOptions, invalidArgType, invalidArgValue, MmapError, outOfRange } from './errors.js'
+import { formatView } from './inspect.js'
+import {
+  axisOrder,
+  broadcastLayout,
+  checkLayout,
+  checkReshape,
+  checkShape,
+  isContiguous,
+  type Layout,
+  reshapeLayout,
+  sizeOf,
+} from './layout.js'
+import { Memory } from './memory.js'
+import * as scijs from './scijs.js'
+import { type Selection, select } from './selection.js'
+import { resolveSource, type Source } from './source.js'
+import { checkData, type Data, isStore } from './store.js'
+import { assign, fill, gather, nest } from './strided.js'
+
+/** An array of arrays, as deep as the view has axes; for a view without axes the element itself. */
+export type Nested<T> = T | Nested<T>[]
+
+/** How the elements of a view lie in memory, by the names of numpy and of stdlib. */
+export interface Flags {
+  readonly C_CONTIGUOUS: boolean
+  readonly F_CONTIGUOUS: boolean
+  readonly ROW_MAJOR_CONTIGUOUS: boolean
+  readonly COLUMN_MAJOR_CONTIGUOUS: boolean
+  readonly WRITEABLE: boolean
+  readonly READONLY: boolean
+}
+
+/** What `toJSON` gives: everything about a view but its elements. */
+export interface Summary {
+  readonly dtype: DType
+  readonly shape: number[]
+  /** In elements. */
+  readonly stride: number[]
+  /** In elements. */
+  readonly offset: number
+  readonly order: number[]
+  /** Bytes. */
+  readonly nbytes: number
+}
+
+/** What a view is made of when nothing is left to check; only this library makes one. */
+export class ViewInit<D extends DType = DType> {
+  readonly memory: Memory<D>
+  readonly layout: Layout
+  readonly readOnly: boolean
+  readonly base: NdView<D> | null
+
+  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, base: NdView<D> | null) {
+    this.memory = memory
+    this.layout = layout
+    this.readOnly = readOnly
+    this.base = base
+  }
+}
+
+/**
+ * The class behind `NdView`, for classes that extend it; `V` is what their views are.
+ *
+ * The two differ in types only: the constructor `NdView` knows the dtype that follows from a typed array.
+ */
+export class NdViewBase<D extends DType, V extends NdView<D>> {
+  static readonly name: string = 'NdView'
+
+  // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
+
+  /** Length of each axis, in elements. To be read only: other methods rely on it. */
+  declare readonly shape: number[]
+  /** Distance between neighbours on each axis, in elements; negative or 0 too. To be read only. */
+  declare readonly stride: number[]
+  /** Index in `data` of the element whose indices are all 0. */
+  declare readonly offset: number
+  /** Number of axes. */
+  declare readonly ndim: number
+  /** The view that owns the data, or null for a view that was not made from another. */
+  declare readonly base: NdView<D> | null
+  /** The data, its dtype and its life, shared with every view made from this one. */
+  declare protected readonly memory: Memory<D>
+  /** True when the writing methods of this view, and of views made from it, throw ERR_READ_ONLY. */
+  declare protected readonly readOnly: boolean
+
+  // The first four axes once more: `get` reads a field faster than an element of `shape`.
+  declare private readonly n0: number
+  declare private readonly n1: number
+  declare private readonly n2: number
+  declare private readonly n3: number
+  declare private readonly s0: number
+  declare private readonly s1: number
+  declare private readonly s2: number
+  declare private readonly s3: number
+
+  /**
+   * A view over a typed array or an element store: `shape` elements per axis, `stride` elements apart, the
+   * first at element `offset`.
+   *
+   * As in scijs, what is left out means one axis over all of the data, C order, and the offset that makes
+   * negative strides start at the end. `dtype` follows from a typed array (give 'bool' for a Uint8Array of
+   * flags) and must be given for a store. Throws ERR_INVALID_ARG_TYPE and ERR_INVALID_ARG_VALUE for arguments
+   * that do not belong together, ERR_OUT_OF_RANGE when an element would lie outside the data.
+   */
+  constructor(
+    data: Data<D> | ViewInit<D>,
+    shape?: readonly number[],
+    stride?: readonly number[],
+    offset?: number,
+    dtype?: D,
+  ) {
+    const init = data instanceof ViewInit ? data : checkedInit<D>(data, shape, stride, offset, dtype)
+    const { layout } = init
+    this.shape = layout.shape
+    this.stride = layout.stride
+    this.offset = layout.offset
+    this.ndim = layout.shape.length
+    this.base = init.base
+    this.memory = init.memory
+    this.readOnly = init.readOnly
+    this.n0 = layout.shape[0] ?? 0
+    this.n1 = layout.shape[1] ?? 0
+    this.n2 = layout.shape[2] ?? 0
+    this.n3 = layout.shape[3] ?? 0
+    this.s0 = layout.stride[0] ?? 0
+    this.s1 = layout.stride[1] ?? 0
+    this.s2 = layout.stride[2] ?? 0
+    this.s3 = layout.stride[3] ?? 0
+  }
+
+  /** The one way from a view to a view on the same data: every method below that makes one ends here. */
+  protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
+    return new NdView(this.init(layout, readOnly)) as V
+  }
+
+  /** What `derive` gives to a constructor. */
+  protected init(layout: Layout, readOnly: boolean): ViewInit<D> {
+    return new ViewInit(this.memory, layout, readOnly, this.base ?? (this as unknown as NdView<D>))
+  }
+
+  /** The view itself, while its data is there: else throws the memory's `gone()` error. */
+  protected alive(): this {
+    if (this.memory.isGone) throw this.memory.gone()
+    return this
+  }
+
+  /** Throws unless elements may be written: as `alive`, else ERR_READ_ONLY. */
+  protected checkWritable(): void {
+    if (this.alive().readOnly) throw this.readOnlyError()
+  }
+
+  /** The elements in C order, in new memory: what every copying method ends in. Throws ERR_TOO_LARGE. */
+  protected gather(): TypedArrayOf<D> {
+    return gather(this)
+  }
+
+  /** The ERR_READ_ONLY error; its message says what to do instead. */
+  protected readOnlyError(): MmapError {
+    return new MmapError('This view is read-only; write to a copy()', { code: 'ERR_READ_ONLY' })
+  }
+
+  /** The typed array or element store under the view: all of it, of which a slice shows a part. */
+  get data(): Data<D> {
+    return this.memory.data
+  }
+
+  get dtype(): D {
+    return this.memory.dtype
+  }
+
+  /** The same as `stride`. */
+  get strides(): number[] {
+    return this.stride
+  }
+
+  /** The axes from the smallest stride to the largest, as scijs lists them. */
+  get order(): number[] {
+    return axisOrder(this.stride)
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+
+  /** Number of elements, the same as `size`. */
+  get length(): number {
+    return this.size
+  }
+
+  /** Number of axes, the same as `ndim`. */
+  get dimension(): number {
+    return this.ndim
+  }
+
+  /** Bytes of one element. */
+  get itemsize(): number {
+    return itemsizeOf(this.dtype)
+  }
+
+  /** Bytes of all elements. */
+  get nbytes(): number {
+    return this.size * this.itemsize
+  }
+
+  /** True when there are no elements. */
+  get isEmpty(): boolean {
+    return this.size === 0
+  }
+
+  get flags(): Flags {
+    const rows = isContiguous(this, 'C')
+    const columns = isContiguous(this, 'F')
+    return {
+      C_CONTIGUOUS: rows,
+      F_CONTIGUOUS: columns,
+      ROW_MAJOR_CONTIGUOUS: rows,
+      COLUMN_MAJOR_CONTIGUOUS: columns,
+      WRITEABLE: !this.readOnly,
+      READONLY: this.readOnly,
+    }
+  }
+
+  /** True when the dtype is `dtype`; narrows the type of the view. */
+  is<E extends DType>(dtype: E): this is NdView<E> {
+    return (this.dtype as DType) === dtype
+  }
+
+  /**
+   * The element at one index per axis; a bigint for int64 and uint64.
+   *
+   * Throws ERR_INVALID_ARG_VALUE for a wrong number of indices, ERR_INVALID_ARG_TYPE for one that is no
+   * number, and ERR_OUT_OF_RANGE for one outside its axis; negative numbers and fractions are outside.
+   */
+  get(...index: number[]): ScalarOf<D>
+  get(i?: number, j?: number, k?: number, l?: number): ScalarOf<D> {
+    const at = arguments.length === this.ndim ? this.near(arguments.length, i, j, k, l) : -1
+    return this.memory.read(at >= 0 ? at : this.locate(arguments, arguments.length))
+  }
+
+  /**
+   * Writes the element at one index per axis and returns it.
+   *
+   * Throws as `get`, ERR_READ_ONLY on a read-only view, and ERR_INVALID_ARG_TYPE for a value of the wrong
+   * type: int64 and uint64 take bigints, bool takes booleans and numbers, the others numbers, which wrap as
+   * in a typed array.
+   */
+  set(...args: [...index: number[], value: ValueOf<D>]): ScalarOf<D>
+  set(i?: unknown, j?: unknown, k?: unknown, l?: unknown, m?: unknown, ..._more: unknown[]): ScalarOf<D> {
+    if (this.readOnly) this.checkWritable()
+    const count = arguments.length - 1
+    const at = count === this.ndim ? this.near(count, i, j, k, l) : -1
+    const value = count === 1 ? j : count === 2 ? k : count === 3 ? l : count === 4 ? m : last(arguments)
+    return this.memory.write(at >= 0 ? at : this.locate(arguments, count), value)
+  }
+
+  /**
+   * The index in `data` of the element at one index per axis. Checks nothing: for loops that stay inside the
+   * shape.
+   */
+  index(...index: number[]): number {
+    let at = this.offset
+    for (let axis = 0; axis < index.length; axis++)
+      at += (index[axis] as number) * (this.stride[axis] as number)
+    return at
+  }
+
+  /**
+   * The checked index in `data` for one to four axes, without a loop or an array; -1 for `locate` to see to.
+   */
+  private near(count: number, i: unknown, j: unknown, k: unknown, l: unknown): number {
+    if (count === 0 || count > 4) return -1
+    if (!isIndex(i, this.n0)) return -1
+    const first = this.offset + i * this.s0
+    if (count === 1) return first
+    if (!isIndex(j, this.n1)) return -1
+    const second = first + j * this.s1
+    if (count === 2) return second
+    if (!isIndex(k, this.n2)) return -1
+    const third = second + k * this.s2
+    if (count === 3) return third
+    return isIndex(l, this.n3) ? third + l * this.s3 : -1
+  }
+
+  /** The checked index in `data` for any number of axes; throws what `get` promises. */
+  private locate(index: ArrayLike<unknown>, count: number): number {
+    this.alive()
+    if (count !== this.ndim) {
+      const given = Array.from(index).slice(0, Math.max(count, 0))
+      throw invalidArgValue(
+        'index',
+        `must be ${this.ndim} numbers, one per axis, and not ${given.length}`,
+        given,
+      )
+    }
+    let at = this.offset
+    for (let axis = 0; axis < count; axis++) {
+      const i = index[axis]
+      const extent = this.shape[axis] as number
+      if (typeof i !== 'number') throw invalidArgType(`index[${axis}]`, 'of type number', i)
+      if (!isIndex(i, extent)) throw outOfRange(`index[${axis}]`, `an integer >= 0 && < ${extent}`, i)
+      at += i * (this.stride[axis] as number)
+    }
+    return at
+  }
+
+  /**
+   * The elements of this view, in C order, as a typed array over the same memory; with `{ copy: true }` in
+   * new memory.
+   *
+   * Throws ERR_NOT_CONTIGUOUS without `copy` when they do not lie one after the other in a typed array, and
+   * ERR_TOO_LARGE when a copy does not fit.
+   */
+  toTypedArray(options?: { readonly copy?: boolean | undefined }): TypedArrayOf<D> {
+    checkOptions(options, ['copy'], 'toTypedArray')
+    if (options?.copy) return this.alive().gather()
+    const { data, offset, size } = this
+    const hint = 'toTypedArray({ copy: true }) copies'
+    if (isStore(data)) {
+      const message = `The elements are not in a typed array (foreign byte order, unaligned or in parts); ${hint}`
+      throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
+    }
+    if (!isContiguous(this, 'C')) {
+      const message = `A view of shape ${list(this.shape)} with strides ${list(this.stride)} is not contiguous; ${hint}`
+      throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
+    }
+    return (size === 0 ? data.subarray(0, 0) : data.subarray(offset, offset + size)) as TypedArrayOf<D>
+  }
+
+  /** The axes in reverse: the transposed matrix. */
+  get T(): V {
+    return this.transpose(...this.shape.map((_, axis) => this.ndim - 1 - axis))
+  }
+
+  /**
+   * scijs: the view without the first `start[n]` indices of axis n.
+   *
+   * Null, undefined or a negative number leaves an axis as it is. Throws ERR_OUT_OF_RANGE for a start past
+   * the end, a fraction, or more arguments than axes.
+   */
+  lo(...start: (number | null | undefined)[]): V {
+    return this.derive(scijs.lo(this.alive(), start))
+  }
+
+  /** scijs: the view of the first `stop[n]` indices of axis n. Arguments and errors are those of `lo`. */
+  hi(...stop: (number | null | undefined)[]): V {
+    return this.derive(scijs.hi(this.alive(), stop))
+  }
+
+  /**
+   * scijs: the view of every `steps[n]`-th index of axis n, backwards from the last where negative.
+   *
+   * Null or undefined leaves an axis as it is. Throws ERR_OUT_OF_RANGE for 0, a fraction, or more arguments
+   * than axes.
+   */
+  step(...steps: (number | null | undefined)[]): V {
+    return this.derive(scijs.step(this.alive(), steps))
+  }
+
+  /**
+   * scijs: the view whose axis n is axis `axes[n]` of this one; without arguments nothing moves (numpy
+   * reverses: `T`).
+   *
+   * Throws ERR_OUT_OF_RANGE when the axes are not all different axes of this view.
+   */
+  transpose(...axes: (number | undefined)[]): V {
+    return this.derive(scijs.transpose(this.alive(), axes))
+  }
+
+  /**
+   * scijs: the view at index `index[n]` of axis n, which disappears. Arguments and errors are those of `lo`.
+   */
+  pick(...index: (number | null | undefined)[]): V {
+    return this.derive(scijs.pick(this.alive(), index))
+  }
+
+  /**
+   * numpy: the part that the selections take, one for each axis from the first on.
+   *
+   * null is all of an axis, a number one index of it (from the end where negative; the axis disappears), and
+   * `slice(start, stop, step)` or text like `'1:5'` a range, whose ends are cut to the axis. Unlike the
+   * `slice` of a typed array it does not copy. Throws as `select` does.
+   */
+  slice(...selections: Selection[]): V {
+    const { shape, stride, offset } = this.alive()
+    return this.derive(select(shape, stride, offset, selections))
+  }
+
+  /**
+   * The same elements, in C order, in another shape; one length may be -1, which is then worked out.
+   *
+   * Throws ERR_INVALID_ARG_VALUE when the number of elements differs, ERR_NOT_CONTIGUOUS when it would need a
+   * copy.
+   */
+  reshape(shape: readonly number[]): V {
+    const extents = checkReshape(shape, this.alive().size)
+    const layout = reshapeLayout(this, extents)
+    if (layout) return this.derive(layout)
+    const from = `shape ${list(this.shape)} with strides ${list(this.stride)}`
+    const message = `Cannot reshape ${from} to ${list(extents)} without copying; reshape a copy()`
+    throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
+  }
+
+  /**
+   * This view repeated to `shape` by numpy's rule, without copying; read-only, since its elements are one in
+   * memory.
+   *
+   * Throws ERR_INVALID_ARG_VALUE when an axis is neither of that length nor of length 1.
+   */
+  broadcastTo(shape: readonly number[]): V {
+    const layout = broadcastLayout(this.alive(), checkShape(shape))
+    if (layout) return this.derive(layout, true)
+    throw invalidArgValue('shape', `must be one that ${list(this.shape)} repeats to`, shape)
+  }
+
+  /** Writes one value to every element and returns the view. Throws as `set` does. */
+  fill(value: ValueOf<D>): this {
+    this.checkWritable()
+    fill(this, checkValue(this.dtype, value))
+    return this
+  }
+
+  /**
+   * Writes the elements of `source` to this view and returns the view.
+   *
+   * The source is one value, a typed array, anything with the fields of an ndarray, or a nested array; it is
+   * repeated to this shape by numpy's rule, may overlap this view, and is converted as a typed array would.
+   * Throws ERR_READ_ONLY, ERR_INVALID_ARG_VALUE when the shape does not fit, and ERR_INVALID_ARG_TYPE for
+   * anything else.
+   */
+  assign(source: Source<D>): this {
+    this.checkWritable()
+    assign(this, resolveSource(source, this))
+    return this
+  }
+
+  /**
+   * The elements in new memory, in C order: a view that no longer depends on this one. Throws ERR_TOO_LARGE.
+   */
+  copy(): NdView<D> {
+    return new NdView<D>(this.alive().gather(), this.shape, undefined, undefined, this.dtype)
+  }
+
+  /** The elements as nested arrays, or the element itself where there are no axes. Copies everything. */
+  toArray(): Nested<ScalarOf<D>> {
+    return nest(this.alive().gather(), this.shape) as Nested<ScalarOf<D>>
+  }
+
+  /**
+   * Goes along axis 0: elements where that is the only axis, else views. A view without axes throws a
+   * TypeError.
+   */
+  [Symbol.iterator](): IterableIterator<ScalarOf<D> | V> {
+    if (this.alive().ndim > 0) return this.items()
+    throw invalidArgType('view', 'of one axis or more to be iterated; read its element with get()', this)
+  }
+
+  private *items(): Generator<ScalarOf<D> | V, undefined> {
+    const count = this.shape[0] as number
+    for (let i = 0; i < count; i++) yield this.ndim === 1 ? this.get(i) : this.pick(i)
+  }
+
+  /** dtype and layout, never elements: an array may be larger than any text. */
+  toJSON(): Summary {
+    const { dtype, shape, stride, offset, order, nbytes } = this
+    return { dtype, shape, stride, offset, order, nbytes }
+  }
+
+  /** The first line of `inspect`; a subclass adds what it knows. Reads no element. */
+  protected header(): string {
+    const state = this.memory.isGone ? ' (detached)' : ''
+    return `${this.constructor.name}<${this.dtype}> ${list(this.shape)}${state}`
+  }
+
+  /**
+   * What console.log prints: the header, and a few elements from both ends of each axis while the data is
+   * there.
+   */
+  [Symbol.for('nodejs.util.inspect.custom')](depth: number): string {
+    if (depth < 0 || this.memory.isGone) return this.header()
+    return formatView(this.header(), this, this.dtype, (at) => this.memory.read(at))
+  }
+}
+
+type UnionToIntersection<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void
+  ? I
+  : never
+
+type TypedArrayForms = {
+  [D in Exclude<DType, 'bool'>]: new (
+    data: TypedArrayOf<D>,
+    shape?: readonly number[],
+    stride?: readonly number[],
+    offset?: number,
+  ) => NdView<D>
+}
+
+/** The constructor of `NdView`: a typed array tells its dtype, anything else is told. */
+export type NdViewConstructor = UnionToIntersection<TypedArrayForms[keyof TypedArrayForms]> & {
+  new <D extends DType>(
+    data: Data<D> | ViewInit<D>,
+    shape?: readonly number[],
+    stride?: readonly number[],
+    offset?: number,
+    dtype?: D,
+  ): NdView<D>
+  readonly prototype: NdView
+}
+
+/** An n-dimensional view of typed data: shape, strides and offset over a typed array or an element store. */
+export interface NdView<D extends DType = DType> extends NdViewBase<D, NdView<D>> {}
+export const NdView = NdViewBase as NdViewConstructor
+
+function isIndex(value: unknown, extent: number): value is number {
+  return typeof value === 'number' && value >= 0 && value < extent && Math.floor(value) === value
+}
+
+function last(list: ArrayLike<unknown>): unknown {
+  return list[list.length - 1]
+}
+
+function checkedInit<D extends DType>(
+  given: unknown,
+  shape: unknown,
+  stride: unknown,
+  offset: unknown,
+  dtype: unknown,
+): ViewInit<D> {
+  const checked = checkData(given, dtype)
+  const layout = checkLayout(checked.data.length, shape, stride, offset)
+  return new ViewInit(new Memory(checked.data, checked.dtype) as unknown as Memory<D>, layout, false, null)
+}
+
+function list(numbers: readonly number[]): string {
+  return `[${numbers.join(', ')}]`
+}

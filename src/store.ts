@@ -1,0 +1,161 @@
+/**
+ * Element stores: data that no typed array can show, because its byte order is foreign, its offset is not a
+ * multiple of the element size, or its bytes are not all in one place.
+ *
+ * A store has the shape of scijs's `generic` data, so the libraries of that family read it as they are.
+ */
+import {
+  constructors,
+  type DType,
+  dtypeOf,
+  itemsizeOf,
+  parseDType,
+  type ScalarOf,
+  type TypedArray,
+  type TypedArrayOf,
+} from './dtype.js'
+import { invalidArgType, invalidArgValue } from './errors.js'
+
+/**
+ * Elements behind two functions, numbered from 0.
+ *
+ * It behaves as a typed array does: `get` outside `length`, or after the memory is gone, is undefined, and
+ * `set` there changes nothing. Neither throws.
+ */
+export interface ElementStore<T = number | bigint> {
+  /** Number of elements; 0 after the memory is gone. */
+  readonly length: number
+  /**
+   * The memory behind the store, when that is one buffer: it lets `assign` see that two views do not overlap.
+   */
+  readonly buffer?: ArrayBufferLike
+  get(index: number): T
+  // biome-ignore lint/suspicious/noConfusingVoidType: scijs's type for stores that return nothing
+  set(index: number, value: T): T | void
+}
+
+/** What a view can lie over: a typed array of its dtype, or a store of its elements. */
+export type Data<D extends DType = DType> = TypedArrayOf<D> | ElementStore<ScalarOf<D>>
+
+/** True for data that is read through `get`, false for a typed array. */
+export function isStore(data: Data): data is ElementStore {
+  return !ArrayBuffer.isView(data)
+}
+
+interface Accessors<T> {
+  readonly get: (view: DataView, at: number, littleEndian: boolean) => T
+  readonly set: (view: DataView, at: number, value: T, littleEndian: boolean) => void
+}
+
+// Functions of their own, and not the methods by name, so that V8 inlines each.
+const accessors: { readonly [D in DType]: Accessors<ScalarOf<D>> } = {
+  bool: { get: (v, at) => v.getUint8(at), set: (v, at, x) => v.setUint8(at, x) },
+  int8: { get: (v, at) => v.getInt8(at), set: (v, at, x) => v.setInt8(at, x) },
+  uint8: { get: (v, at) => v.getUint8(at), set: (v, at, x) => v.setUint8(at, x) },
+  int16: { get: (v, at, le) => v.getInt16(at, le), set: (v, at, x, le) => v.setInt16(at, x, le) },
+  uint16: { get: (v, at, le) => v.getUint16(at, le), set: (v, at, x, le) => v.setUint16(at, x, le) },
+  int32: { get: (v, at, le) => v.getInt32(at, le), set: (v, at, x, le) => v.setInt32(at, x, le) },
+  uint32: { get: (v, at, le) => v.getUint32(at, le), set: (v, at, x, le) => v.setUint32(at, x, le) },
+  int64: { get: (v, at, le) => v.getBigInt64(at, le), set: (v, at, x, le) => v.setBigInt64(at, x, le) },
+  uint64: { get: (v, at, le) => v.getBigUint64(at, le), set: (v, at, x, le) => v.setBigUint64(at, x, le) },
+  float32: { get: (v, at, le) => v.getFloat32(at, le), set: (v, at, x, le) => v.setFloat32(at, x, le) },
+  float64: { get: (v, at, le) => v.getFloat64(at, le), set: (v, at, x, le) => v.setFloat64(at, x, le) },
+}
+
+class DataViewStore<D extends DType> implements ElementStore<ScalarOf<D>> {
+  readonly buffer: ArrayBufferLike
+  private readonly view: DataView
+  private readonly count: number
+  private readonly itemsize: number
+  private readonly littleEndian: boolean
+  private readonly access: Accessors<ScalarOf<D>>
+
+  constructor(dtype: D, buffer: ArrayBufferLike, byteOffset: number, length: number, littleEndian: boolean) {
+    this.buffer = buffer
+    this.itemsize = itemsizeOf(dtype)
+    this.view = new DataView(buffer, byteOffset, length * this.itemsize)
+    this.count = length
+    this.littleEndian = littleEndian
+    this.access = accessors[dtype] as Accessors<ScalarOf<D>>
+  }
+
+  get length(): number {
+    return this.buffer.byteLength === 0 ? 0 : this.count
+  }
+
+  get(index: number): ScalarOf<D> {
+    const missing = undefined as unknown as ScalarOf<D>
+    if (!this.holds(index)) return missing
+    try {
+      return this.access.get(this.view, index * this.itemsize, this.littleEndian)
+    } catch {
+      return missing // The buffer is detached; asking it first would cost more than the element.
+    }
+  }
+
+  set(index: number, value: ScalarOf<D>): ScalarOf<D> {
+    if (this.holds(index) && this.length > 0) {
+      this.access.set(this.view, index * this.itemsize, value, this.littleEndian)
+    }
+    return value
+  }
+
+  private holds(index: number): boolean {
+    return index >= 0 && index < this.count && Math.floor(index) === index
+  }
+}
+
+/**
+ * A store of `length` elements of `dtype` that lie in `buffer` from byte `byteOffset` on, at any alignment
+ * and in either byte order.
+ *
+ * Throws a RangeError when they reach past the end of the buffer.
+ */
+export function dataViewStore<D extends DType>(
+  dtype: D,
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+  length: number,
+  littleEndian: boolean,
+): ElementStore<ScalarOf<D>> {
+  return new DataViewStore(dtype, buffer, byteOffset, length, littleEndian)
+}
+
+/**
+ * Data as a view keeps it, with its dtype: exactly the typed array class of that dtype, or the store itself.
+ *
+ * A Buffer or a Uint8ClampedArray becomes a Uint8Array over the same memory. `dtype` may be left out for a
+ * typed array; for one it may only say 'bool' where the array alone says 'uint8'. Throws ERR_INVALID_ARG_TYPE
+ * for anything that is not data, ERR_INVALID_ARG_VALUE when the dtype is missing or is not that of the array.
+ */
+export function checkData(data: unknown, dtype?: unknown): { data: Data; dtype: DType } {
+  const wanted = dtype === undefined ? undefined : parseDType(dtype)
+  const found = dtypeOf(data)
+  if (found !== undefined) {
+    const actual = found === 'uint8' && wanted === 'bool' ? 'bool' : found
+    if (wanted !== undefined && wanted !== actual) {
+      throw invalidArgValue('dtype', `must be '${found}', the dtype of the data`, dtype)
+    }
+    return { data: plain(data as TypedArray, constructors[found]), dtype: actual }
+  }
+  if (!isStoreLike(data)) {
+    throw invalidArgType('data', 'a typed array or an element store with length, get and set', data)
+  }
+  if (wanted === undefined) throw invalidArgValue('dtype', 'must be given for an element store', dtype)
+  return { data, dtype: wanted }
+}
+
+function plain(data: TypedArray, ctor: (typeof constructors)[DType]): TypedArray {
+  return data.constructor === ctor ? data : new ctor(data.buffer, data.byteOffset, data.length)
+}
+
+function isStoreLike(data: unknown): data is ElementStore {
+  if (typeof data !== 'object' || data === null) return false
+  const { length, get, set } = data as Partial<ElementStore>
+  return (
+    Number.isSafeInteger(length) &&
+    Number(length) >= 0 &&
+    typeof get === 'function' &&
+    typeof set === 'function'
+  )
+}
