@@ -128,26 +128,15 @@ function isUnsigned(dtype: DType): boolean {
   return dtype.startsWith('u')
 }
 
-/** Spellings of numpy and of Rust that mean different sizes. */
-const AMBIGUOUS: Readonly<Record<string, readonly [numpy: string, rust: string]>> = {
-  i8: ['int64', 'int8'],
-  u8: ['uint64', 'uint8'],
-}
-
 /**
  * The dtype that `text` names: a long name ('float64'), a numpy code in native byte order ('<f8', 'f8',
  * '|u1', '=i4') or a short name ('f64', 'u16').
  *
- * A bare 'i8' or 'u8' is refused, because it is 64 bits in numpy and 8 bits in Rust and the wrong reading
- * would pass unnoticed. Throws ERR_INVALID_ARG_TYPE for a non-string, ERR_UNSUPPORTED_DTYPE for a dtype that
+ * 'i8' and 'u8' are numpy codes, which count bytes, and so have 64 bits. Throws ERR_INVALID_ARG_TYPE for a non-string, ERR_UNSUPPORTED_DTYPE for a dtype that
  * is known and not held here, and ERR_INVALID_ARG_VALUE for text that names nothing.
  */
 export function parseDType(text: unknown): DType {
   if (typeof text !== 'string') throw invalidArgType('dtype', 'of type string', text)
-  const two = Object.hasOwn(AMBIGUOUS, text) ? AMBIGUOUS[text] : undefined
-  if (two) {
-    throw invalidArgValue('dtype', `is ambiguous, write '${two[0]}' (numpy) or '${two[1]}' (Rust)`, text)
-  }
   const dtype = spellings.get(text)
   if (dtype !== undefined) return dtype
   if (UNSUPPORTED.test(text)) {
