@@ -34,13 +34,13 @@ const EMPTY: ElementStore<never> = { length: 0, get: () => undefined as never, s
 export class Memory<D extends DType = DType> {
   // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
   declare readonly dtype: D
-  declare private current: Data<D>
-  declare private kind: number
+  private declare current: Data<D>
+  private declare kind: number
   /** Elements that were there at first; a buffer that is detached or made shorter holds fewer. */
-  declare private count: number
+  private declare count: number
   /** True when any number can be stored as it is. */
-  declare private readonly isNumber: boolean
-  declare private readonly explain: () => Error
+  private declare readonly isNumber: boolean
+  private declare readonly explain: () => Error
 
   /** `explain` makes the error for use after the data is gone; without it that is ERR_INVALID_STATE. */
   constructor(data: Data<D>, dtype: D, explain: () => Error = detached) {

@@ -100,19 +100,19 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   /** The view that owns the data, or null for a view that was not made from another. */
   declare readonly base: NdView<D> | null
   /** The data, its dtype and its life, shared with every view made from this one. */
-  declare protected readonly memory: Memory<D>
+  protected declare readonly memory: Memory<D>
   /** True when the writing methods of this view, and of views made from it, throw ERR_READ_ONLY. */
-  declare protected readonly readOnly: boolean
+  protected declare readonly readOnly: boolean
 
   // The first four axes once more: `get` reads a field faster than an element of `shape`.
-  declare private readonly n0: number
-  declare private readonly n1: number
-  declare private readonly n2: number
-  declare private readonly n3: number
-  declare private readonly s0: number
-  declare private readonly s1: number
-  declare private readonly s2: number
-  declare private readonly s3: number
+  private declare readonly n0: number
+  private declare readonly n1: number
+  private declare readonly n2: number
+  private declare readonly n3: number
+  private declare readonly s0: number
+  private declare readonly s1: number
+  private declare readonly s2: number
+  private declare readonly s3: number
 
   /**
    * A view over a typed array or an element store: `shape` elements per axis, `stride` elements apart, the

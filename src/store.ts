@@ -65,11 +65,11 @@ const accessors: { readonly [D in DType]: Accessors<ScalarOf<D>> } = {
 class DataViewStore<D extends DType> implements ElementStore<ScalarOf<D>> {
   // Only declared, for speed, as in `Memory`.
   declare readonly buffer: ArrayBufferLike
-  declare private readonly view: DataView
-  declare private readonly count: number
-  declare private readonly itemsize: number
-  declare private readonly littleEndian: boolean
-  declare private readonly access: Accessors<ScalarOf<D>>
+  private declare readonly view: DataView
+  private declare readonly count: number
+  private declare readonly itemsize: number
+  private declare readonly littleEndian: boolean
+  private declare readonly access: Accessors<ScalarOf<D>>
 
   constructor(dtype: D, buffer: ArrayBufferLike, byteOffset: number, length: number, littleEndian: boolean) {
     this.buffer = buffer

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dtype::{ByteOrder, DType};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::format::{self, Format};
@@ -80,16 +80,9 @@ impl Writer {
     pub fn begin(path: &Path, dtype: DType, shape: &[u64], options: &CreateOptions) -> Result<Self> {
         let bytes =
             format::write_header(options.format, dtype, shape, options.order).map_err(|e| e.at(path))?;
-        let header = Header::new(
-            options.format,
-            dtype,
-            ByteOrder::NATIVE,
-            dtype.npy_code(ByteOrder::NATIVE),
-            shape.to_vec(),
-            options.order,
-            bytes.len() as u64,
-        )
-        .map_err(|error| error.at(path))?;
+        // Read back, so that the array says of itself what it will say when the file is opened again.
+        let header =
+            format::read_header(&bytes, u64::MAX, Some(options.format), false).map_err(|e| e.at(path))?;
         let failed = |syscall| move |error| Error::io(syscall, path, error);
 
         let target = follow_links(path).map_err(failed("open"))?;

@@ -2,7 +2,7 @@
 //!
 //! JavaScript, other threads and other processes may write the same bytes at any time, so no Rust reference is ever
 //! made to them: a kernel loads bytes into registers and stores bytes back. Byte by byte also means that elements
-//! need no alignment and may have either byte order. All kernels share one way of walking memory, [`runs`], which
+//! need no alignment and may have either byte order. All kernels share one way of walking memory, which
 //! turns any layout into as few and as long straight lines as it has.
 
 mod copy;

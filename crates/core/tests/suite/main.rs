@@ -17,5 +17,6 @@ mod kernel;
 mod layout;
 mod mmap_format;
 mod npy;
+mod npy_write;
 mod open;
 mod support;

@@ -1,12 +1,12 @@
-//! The format of numpy: what it writes, what it reads, and what it refuses.
+//! The format of numpy: what it reads and what it refuses.
 
-use mmap_ndarray_core::format::write_header;
-use mmap_ndarray_core::{ByteOrder, DType, Format, Header, Order, Result};
+use mmap_ndarray_core::format::PREFIX_LEN;
+use mmap_ndarray_core::{ByteOrder, DType, Error, Format, Header, Order, Result};
 
 use crate::support::{fixture, manifest, numbers, outcome, read, read_alone, text};
 
 /// A file that starts with `text`, in a version of the format.
-fn npy(version: u8, text: &str) -> Vec<u8> {
+pub(crate) fn npy(version: u8, text: &str) -> Vec<u8> {
     let latin1 = || text.chars().map(|c| u8::try_from(c).unwrap()).collect::<Vec<_>>();
     let (len, text) = match version {
         1 => (u16::try_from(latin1().len()).unwrap().to_le_bytes().to_vec(), latin1()),
@@ -62,72 +62,6 @@ fn files_of_numpy_are_judged_as_by_numpy() {
         assert_eq!(header.file_len() < file.len() as u64, trailing, "{name}");
         let strict = if trailing { "ERR_TRAILING_DATA" } else { "opens" };
         assert_eq!(outcome(&read(&file, None, true)), strict, "{name}");
-    }
-}
-
-#[test]
-fn a_written_header_is_numpys_to_the_byte() {
-    for (dtype, shape, order, expected) in [
-        (
-            DType::Float64,
-            &[2_u64, 3] as &[u64],
-            Order::C,
-            "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }",
-        ),
-        (
-            DType::Float64,
-            &[3, 2],
-            Order::Fortran,
-            "{'descr': '<f8', 'fortran_order': True, 'shape': (3, 2), }",
-        ),
-        (DType::Float32, &[5], Order::Fortran, "{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }"),
-        (
-            DType::Uint8,
-            &[1, 7],
-            Order::Fortran,
-            "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 7), }",
-        ),
-        (DType::Bool, &[], Order::C, "{'descr': '|b1', 'fortran_order': False, 'shape': (), }"),
-    ] {
-        let header = write_header(Format::Npy, dtype, shape, order).unwrap();
-        // All of these fit into 128 bytes: the rest is spaces and a line feed.
-        let expected = format!("{expected:<117}\n");
-        assert_eq!(header, npy(1, &expected), "{shape:?} {order}");
-    }
-}
-
-#[test]
-fn a_written_header_has_numpys_length() {
-    let float64 =
-        |shape: &[u64], order| write_header(Format::Npy, DType::Float64, shape, order).unwrap().len();
-    for (shape, order, len) in [
-        (&[2_u64, 3] as &[u64], Order::C, 128),
-        (&[3, 2], Order::Fortran, 128),
-        (&[], Order::C, 128),
-        (&[0], Order::C, 128),
-        (&[1; 32], Order::C, 192),
-        (&[1; 64], Order::C, 320),
-    ] {
-        assert_eq!(float64(shape, order), len, "{shape:?} {order}");
-    }
-    // An array that grows along its slowest axis keeps the length of its header.
-    for exponent in 0..19 {
-        let n = 10_u64.pow(exponent);
-        let int8 = |shape: &[u64], order| write_header(Format::Npy, DType::Int8, shape, order).unwrap().len();
-        assert_eq!(int8(&[n, 2, 1], Order::C).max(int8(&[2, 2, n / 8], Order::Fortran)), 128, "{n}");
-    }
-}
-
-#[test]
-fn what_no_array_can_be_is_not_written() {
-    for (name, shape) in [
-        ("65 axes", &[1_u64; 65] as &[u64]),
-        ("2^63 bytes", &[1 << 60]),
-        ("a product of 2^66", &[1 << 33, 1 << 33]),
-        ("that, and an axis of 0", &[0, 1 << 33, 1 << 33]),
-    ] {
-        let error = write_header(Format::Npy, DType::Float64, shape, Order::C).unwrap_err();
-        assert_eq!(error.code(), "ERR_TOO_LARGE", "{name}: {error}");
     }
 }
 
@@ -329,6 +263,23 @@ fn dtypes_are_read_as_by_numpy() {
 }
 
 #[test]
+fn strings_are_those_of_python() {
+    for (literal, expected) in [
+        (r"'\\ \' \x22 \u00e9 \U0001F600'", "\\ ' \" é \u{1f600}"),
+        (r"'\n\r\t'", "\n\r\t"),
+        (r"r'\n\''", r"\n\'"),
+        (r#"'a' R'\\' "b""#, r"a\\b"),
+        ("'''a\n'b\"'''", "a\n'b\""),
+    ] {
+        // No dtype has such a name, so the error repeats it.
+        let Err(Error::UnsupportedDtype { dtype, .. }) = read_descr(literal) else {
+            panic!("{literal} is no string");
+        };
+        assert_eq!(dtype, expected, "{literal}");
+    }
+}
+
+#[test]
 fn versions_that_numpy_does_not_know_are_refused() {
     let good = npy(1, "{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }\n");
     for (major, minor) in [(1, 1), (0, 0), (0, 1), (2, 2), (4, 0), (255, 255)] {
@@ -356,12 +307,34 @@ fn a_text_has_at_most_numpys_number_of_characters() {
             );
         }
     }
+    assert_eq!(PREFIX_LEN, 12 + 4 * 10_000, "version 3.0, every character of 4 bytes");
     // What the length says is refused before there is anything to read.
     for len in [10_001_u32, 40_001, u32::MAX] {
         let file = [b"\x93NUMPY\x02\x00" as &[u8], &len.to_le_bytes()].concat();
         assert_eq!(outcome(&read(&file, None, false)), "ERR_INVALID_HEADER", "{len}");
     }
     assert_eq!(outcome(&read_alone(b"\x93NUMPY\x01\x00\xff\xff")), "ERR_INVALID_HEADER");
+}
+
+#[test]
+fn a_file_that_ends_in_its_header_is_told_how_much_is_missing() {
+    let dict = "{'descr': '<i4', 'fortran_order': False, 'shape': (), }\n";
+    let len = dict.len() as u64;
+    for (version, cut, needed) in [
+        (1, 7, 10),
+        (1, 9, 10),
+        (2, 11, 12),
+        (3, 8, 12),
+        (1, 10, 10 + len),
+        (3, 12, 12 + len),
+        (1, 10 + dict.len(), 10 + len + 4),
+    ] {
+        let error = read(&npy(version, dict)[..cut], None, false).unwrap_err();
+        let Error::FileTooShort { expected, actual, .. } = error else {
+            panic!("{version}.0 cut to {cut}: {error}");
+        };
+        assert_eq!((expected, actual), (needed, cut as u64), "{version}.0 cut to {cut}");
+    }
 }
 
 #[test]
