@@ -121,5 +121,5 @@ export declare function open(path: string, options: NativeOpenOptions): Promise<
 /** Opens the array in a file. */
 export declare function openSync(path: string, options: NativeOpenOptions): NativeArray
 
-/** Takes the class that errors are made of; called once, by `src/native.ts`. */
-export declare function registerErrorClass(errorClass: new (message: string, fields: Record<string, unknown>) => Error): void
+/** Takes the function that makes errors; called once, by `src/native.ts`. */
+export declare function registerErrorMaker(makeError: (message: string, fields: any) => Error): void

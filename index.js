@@ -773,12 +773,12 @@ if (
   }
 }
 
-const { NativeArray, NativeWriter, create, createSync, open, openSync, registerErrorClass } = nativeBinding
+const { NativeArray, NativeWriter, create, createSync, open, openSync, registerErrorMaker } = nativeBinding
 export { NativeArray }
 export { NativeWriter }
 export { create }
 export { createSync }
 export { open }
 export { openSync }
-export { registerErrorClass }
+export { registerErrorMaker }
 export const __napiBindingTarget = __napiLoadedBindingTarget

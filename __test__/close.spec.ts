@@ -124,6 +124,15 @@ linux('the file is unmapped and its descriptor closed at once, not by the garbag
   }
 })
 
+linux('also when nobody holds a typed array of it', async (t) => {
+  const { path, a } = make(t)
+  a.close()
+  const b = openSync(path)
+  await collect()
+  b.close()
+  t.is(mappings(path), 0)
+})
+
 linux('an array that is forgotten is collected, with its mapping', async (t) => {
   const { path, a } = make(t)
   a.close()

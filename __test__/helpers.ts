@@ -87,6 +87,20 @@ export async function collect(): Promise<void> {
   }
 }
 
+/**
+ * Whether `work` needs the event loop: a promise that only wraps a synchronous call settles within a few microtasks,
+ * one that a thread settles cannot before the loop turns.
+ */
+export async function isPending(work: Promise<unknown>): Promise<boolean> {
+  let pending = true
+  const settled = () => {
+    pending = false
+  }
+  work.then(settled, settled)
+  for (let turn = 0; turn < 100; turn++) await null
+  return pending
+}
+
 export interface Ended {
   code: number | null
   signal: NodeJS.Signals | null
@@ -124,8 +138,11 @@ export function runScript(source: string, ...args: string[]): Promise<Ended> {
 
 /** A tool that the set-up step of `npm test` installs, or undefined where it could not. */
 export function tool(name: 'python' | 'seed'): string | undefined {
-  const path = join(root, { python: '.cache/numpy/bin/python', seed: '.cache/seed/debug/seed' }[name])
-  return existsSync(path) ? path : undefined
+  const [done, path] = {
+    python: ['.cache/numpy.ok', '.cache/numpy/bin/python'],
+    seed: ['.cache/seed.ok', '.cache/seed/debug/seed'],
+  }[name] as [string, string]
+  return existsSync(join(root, done)) ? join(root, path) : undefined
 }
 
 /** The elements of any typed array as a plain array. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
 import { createSync, type DType, type MappedView, type MmapArray, NdView, openSync } from '../src/index.js'
-import { fixture, folder } from './helpers.js'
+import { fixture, folder, listOf } from './helpers.js'
 
 const seed = 20261124
 const dtypes: DType[] = [
@@ -22,6 +22,7 @@ const dtypes: DType[] = [
 
 type Step = { lo: number[]; hi: number[]; step: number[]; axes: number[] }
 
+// Cut by up to three on either side of an axis of five: empty parts, with offsets outside the data, are among them.
 const steps = fc.record({
   lo: fc.array(fc.nat(3), { minLength: 3, maxLength: 3 }),
   hi: fc.array(fc.nat(3), { minLength: 3, maxLength: 3 }),
@@ -125,6 +126,18 @@ test('elements of foreign byte order and at odd offsets', (t) => {
     t.throws(() => a.toTypedArray(), { code: 'ERR_NOT_CONTIGUOUS', message: /copy: true/ })
     a.close()
   }
+})
+
+test('parts without elements', (t) => {
+  const a = createSync(join(folder(t), 'a.npy'), { shape: [3, 4], dtype: 'float64', fill: 1 })
+  for (const empty of [a.hi(0).step(-1), a.slice('3:'), a.slice('::-1', '0:0'), a.lo(3, 4).step(-2, -2)]) {
+    t.is(JSON.stringify(empty.toArray()).replaceAll(/[[\],]/g, ''), '')
+    t.is(empty.copy().size, 0)
+    t.notThrows(() => empty.fill(7).assign(8))
+    t.notThrows(() => empty.flushSync())
+  }
+  t.true(listOf(a.toTypedArray()).every((x) => x === 1))
+  a.close()
 })
 
 test('sources of every kind', (t) => {

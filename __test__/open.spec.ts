@@ -4,8 +4,16 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import { createSync, isMmapError, MmapArray, type OpenOptions, open, openSync } from '../src/index.js'
-import { descriptors, fixture, folder, run, runScript } from './helpers.js'
+import {
+  createSync,
+  isMmapError,
+  MmapArray,
+  MmapError,
+  type OpenOptions,
+  open,
+  openSync,
+} from '../src/index.js'
+import { descriptors, fixture, folder, isPending, mappings, run, runScript } from './helpers.js'
 
 const npy = fixture('npy', 'lef4_F.npy')
 
@@ -87,6 +95,18 @@ test('what the caller expects is compared with the file', async (t) => {
   t.throws(() => openSync(npy, { format: 'mmap' }), { code: 'ERR_INVALID_MAGIC' })
 })
 
+test('errors carry the facts', (t) => {
+  const facts = (path: string) => t.throws(() => openSync(path), { instanceOf: MmapError }) as MmapError
+  t.like(facts(fixture('hostile', 'version_2.mmap')), { code: 'ERR_UNSUPPORTED_VERSION', version: '2' })
+  t.like(facts(fixture('npy', 'bad_version_4_0.npy')), { code: 'ERR_UNSUPPORTED_VERSION', version: '4.0' })
+  t.like(facts(fixture('npy', 'bad_object.npy')), { code: 'ERR_UNSUPPORTED_DTYPE', dtype: '|O' })
+  const short = fixture('hostile', 'cut_68.mmap')
+  t.like(facts(short), { code: 'ERR_FILE_TOO_SHORT', actual: 68 })
+  t.true(Number(facts(short).expected) > 68)
+  const trailing = t.throws(() => openSync(fixture('hostile', 'trailing_4.mmap'), { strict: true }))
+  t.true(isMmapError(trailing, 'ERR_TRAILING_DATA') && trailing.actual === Number(trailing.expected) + 4)
+})
+
 test('the format is found from the content, never from the name', (t) => {
   const path = join(folder(t), 'looks-like.npy')
   createSync(path, Float64Array.from([1, 2]), { format: 'mmap' }).close()
@@ -94,6 +114,7 @@ test('the format is found from the content, never from the name', (t) => {
 })
 
 const posix = process.platform === 'win32' ? test.skip : test
+const linux = process.platform === 'linux' ? test : test.skip
 
 posix('things at a path that are no file', async (t) => {
   const dir = folder(t)
@@ -164,16 +185,24 @@ posix('a file that may only be read opens in r and c', async (t) => {
   t.is(stdout.trim() || stderr, 'EACCES 5')
 })
 
-test('opening leaves the main thread free', async (t) => {
-  const order: string[] = []
-  const opened = open(npy).then((a) => {
-    order.push('opened')
-    a.close()
-  })
-  queueMicrotask(() => order.push('microtask'))
-  order.push('called')
-  await opened
-  t.deepEqual(order, ['called', 'microtask', 'opened'])
+test('the asynchronous form needs the event loop, also to fail', async (t) => {
+  const opened = open(npy)
+  t.true(await isPending(opened))
+  ;(await opened).close()
+  const failed = open('/missing.npy')
+  t.true(await isPending(failed))
+  await t.throwsAsync(failed, { code: 'ENOENT' })
+})
+
+linux('a thread opens the file while the main thread is busy', async (t) => {
+  const path = join(folder(t), 'a.npy')
+  createSync(path, [7]).close()
+  const opening = open(path)
+  // Not one turn of the event loop happens in here.
+  const deadline = Date.now() + 30_000
+  while (mappings(path) === 0 && Date.now() < deadline);
+  t.is(mappings(path), 1)
+  ;(await opening).close()
 })
 
 test('many at once', async (t) => {

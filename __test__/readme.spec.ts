@@ -9,11 +9,12 @@ const blocks = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language =
   language,
   code,
 }))
+const oxc = import.meta.resolve('@oxc-node/core/register')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
-test('there are blocks of JavaScript and of shell commands, and no others', (t) => {
+test('there are blocks of TypeScript and of shell commands, and no others', (t) => {
   t.true(blocks.length >= 5)
-  t.deepEqual([...new Set(blocks.map(({ language }) => language))].sort(), ['js', 'sh'])
+  t.deepEqual([...new Set(blocks.map(({ language }) => language))].sort(), ['sh', 'ts'])
 })
 
 for (const [i, { language, code }] of blocks.entries()) {
@@ -33,20 +34,26 @@ for (const [i, { language, code }] of blocks.entries()) {
     const home = join(root, '.cache', `readme-${process.pid}-${i}`)
     mkdirSync(home, { recursive: true })
     t.teardown(() => rmSync(home, { recursive: true, force: true }))
-    writeFileSync(join(home, 'block.mjs'), code)
+    writeFileSync(join(home, 'block.mts'), code)
+    const tsconfig = { extends: join(root, 'tsconfig.json'), include: ['block.mts'] }
+    writeFileSync(join(home, 'tsconfig.json'), JSON.stringify(tsconfig))
+    const checked = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', home])
+    t.is(checked.code, 0, checked.stdout)
     const {
       code: status,
       stdout,
       stderr,
-    } = await run(process.execPath, [join(home, 'block.mjs')], { cwd: folder(t) })
+    } = await run(process.execPath, ['--import', oxc, join(home, 'block.mts')], {
+      cwd: folder(t),
+    })
     t.is(status, 0, stderr)
-    const printed = stdout.replaceAll(/\s+/g, ' ')
-    // What follows a console.log as a comment, up to the first colon or semicolon, is what it prints.
-    for (const [, promise = ''] of code.matchAll(/console\.log\(.*\)\s*\n?\s*\/\/ ([^:;\n]+)/g)) {
-      t.true(
-        printed.includes(promise.trim().replaceAll(/\s+/g, ' ')),
-        `printed ${printed}, promised ${promise}`,
-      )
+    // What follows a console.log as a comment, up to the first colon or semicolon, is what it prints; in this order.
+    let printed = stdout.replaceAll(/\s+/g, ' ')
+    for (const [, comment = ''] of code.matchAll(/console\.log\(.*\)\s*\n?\s*\/\/ ([^:;\n]+)/g)) {
+      const promise = comment.trim().replaceAll(/\s+/g, ' ')
+      const at = printed.indexOf(promise)
+      t.true(at >= 0, `promised ${promise}, printed ${printed}`)
+      printed = printed.slice(at + promise.length)
     }
   })
 }

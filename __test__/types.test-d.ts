@@ -1,9 +1,13 @@
 /** Types, asserted where `tsc` checks them; nothing here runs. */
 import type { NdArray } from 'ndarray'
+import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
 import type { Layout } from '../src/layout.js'
-import { NdView, NdViewBase, type ViewInit } from '../src/nd-view.js'
+import type { MappedView } from '../src/mapped-view.js'
+import type { MmapArray } from '../src/mmap-array.js'
+import { NdView, NdViewBase } from '../src/nd-view.js'
+import { openSync } from '../src/open.js'
 import { type Slice, slice } from '../src/selection.js'
 import { dataViewStore, type ElementStore } from '../src/store.js'
 
@@ -102,9 +106,6 @@ export { loose, scijs }
 
 // A subclass has views of its own class.
 class FileView<D extends DType = DType> extends NdViewBase<D, FileView<D>> {
-  constructor(init: ViewInit<D>) {
-    super(init)
-  }
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): FileView<D> {
     return new FileView(this.init(layout, readOnly))
   }
@@ -138,3 +139,31 @@ if (isMmapError(err, 'ERR_CLOSED', 'ENOENT')) same<typeof err.code, 'ERR_CLOSED'
 if (isMmapError(err)) same<typeof err.code, MmapErrorCode>(true)
 // @ts-expect-error: no such code
 isMmapError(err, 'ERR_CLOSE')
+
+// The classes of files.
+declare const array: MmapArray
+if (array.is('float32')) {
+  const typed: MmapArray<'float32'> = array
+  same<ReturnType<typeof typed.get>, number>(true)
+  same<ReturnType<typeof typed.toTypedArray>, Float32Array>(true)
+}
+const part = array.slice('1:')
+same<typeof part, MappedView>(true)
+if (part.is('int64')) {
+  const typed: MappedView<'int64'> = part
+  same<ReturnType<typeof typed.get>, bigint>(true)
+}
+const opened = openSync('a.npy', { dtype: 'float32' })
+same<typeof opened, MmapArray<'float32'>>(true)
+const owned = opened.copy()
+same<typeof owned, NdView<'float32'>>(true)
+const byShape = createSync('a.npy', { shape: [2], dtype: 'uint8' })
+same<typeof byShape, MmapArray<'uint8'>>(true)
+const byArray = createSync('a.npy', new BigInt64Array(2))
+same<typeof byArray, MmapArray<'int64'>>(true)
+const byNumbers = createSync('a.npy', [[1, 2]])
+same<typeof byNumbers, MmapArray<'float64'>>(true)
+const byData = createSync('a.npy', { data: new Float32Array(6), shape: [2, 3] })
+same<typeof byData, MmapArray<'float32'>>(true)
+const byView = createSync('a.npy', floats)
+same<typeof byView, MmapArray<'float32'>>(true)

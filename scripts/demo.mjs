@@ -124,7 +124,7 @@ async function tour(path) {
     (await digest(path)) === before ? 'the file did not change' : 'THE FILE CHANGED',
   )
   c.close()
-  say('c.close()', `${c.closed}`, 'every view of it has length 0 now')
+  say('c.close()', `${c.closed}`, 'every typed array of it has length 0 now')
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'mmap-ndarray-demo-'))

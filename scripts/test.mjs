@@ -6,10 +6,11 @@
 // reason and are counted as skipped.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
-process.chdir(new URL('..', import.meta.url).pathname)
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
 const totals = { passed: 0, failed: 0, skipped: 0 }
 const broken = []
@@ -45,15 +46,23 @@ async function check(title, command, args, options) {
   if (!(await run(title, command, args, options))) broken.push(title)
 }
 
-/** A step that tests can do without: they skip what it would have given them. */
-async function setUp(title, done, ...steps) {
-  if (existsSync(done)) return
+/**
+ * A step that tests can do without: they skip what it would have given them. What was begun and not finished is taken
+ * away again, and `.cache/<name>.ok` says that it was finished.
+ */
+async function setUp(name, ...steps) {
+  const done = `.cache/${name}.ok`
+  if (existsSync(done)) return true
+  mkdirSync('.cache', { recursive: true })
   for (const [command, ...args] of steps) {
-    if (!(await run(`set up ${title}`, command, args))) {
-      console.log(`${title} is not to be had here: the tests that need it will skip`)
-      return
+    if (!(await run(`set up ${name}`, command, args))) {
+      rmSync(`.cache/${name}`, { recursive: true, force: true })
+      console.log(`${name} is not to be had here: the tests that need it skip`)
+      return false
     }
   }
+  writeFileSync(done, '')
+  return true
 }
 
 const GENERATED = ['index.js', 'index.d.ts', 'npm']
@@ -116,11 +125,10 @@ await check('core knows no Node.js', 'node', ['scripts/check-layers.mjs'])
 
 await setUp(
   'numpy',
-  '.cache/numpy/pyvenv.cfg',
   ['python3', '-m', 'venv', '.cache/numpy'],
   ['.cache/numpy/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'numpy==2.4.6'],
 )
-await setUp('the seed crate', '.cache/seed/debug/seed', [
+await setUp('seed', [
   'cargo',
   'build',
   '--locked',
@@ -129,25 +137,24 @@ await setUp('the seed crate', '.cache/seed/debug/seed', [
   '--target-dir',
   '.cache/seed',
 ])
+
+await cargoTests()
+await avaTests(process.execPath, process.versions.node)
 for (const version of OTHER_NODES) {
-  await setUp(`Node.js ${version}`, `.cache/node-${version}/node_modules/${nodePackage}/bin/node`, [
-    'npm',
+  const name = `node-${version}`
+  const install = [
     'install',
     '--no-save',
     '--no-package-lock',
     '--ignore-scripts',
     '--prefix',
-    `.cache/node-${version}`,
-    `${nodePackage}@${version}`,
-  ])
-}
-
-await cargoTests()
-await avaTests(process.execPath, process.versions.node)
-for (const version of OTHER_NODES) {
-  const node = `.cache/node-${version}/node_modules/${nodePackage}/bin/node`
-  if (existsSync(node)) await avaTests(node, version)
-  else console.log(`ava on Node.js ${version}: skipped, no binary for ${nodePackage}`)
+    `.cache/${name}`,
+  ]
+  if (await setUp(name, ['npm', ...install, `${nodePackage}@${version}`])) {
+    await avaTests(join('.cache', name, 'node_modules', nodePackage, 'bin', 'node'), version)
+  } else {
+    totals.skipped += 1
+  }
 }
 
 console.log(broken.length > 0 ? `\nbroken:\n  ${broken.join('\n  ')}\n` : '')

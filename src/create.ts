@@ -9,11 +9,13 @@ import { constants } from 'node:buffer'
 import { extname } from 'node:path'
 import {
   allocate,
+  bytesOf,
   checkValue,
   type DType,
   itemsizeOf,
   parseDType,
   type TypedArray,
+  type TypedArrayOf,
   type ValueOf,
 } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
@@ -41,6 +43,28 @@ export type CreateSource<D extends DType = DType> =
   | TypedArray
   | NestedArray<number | bigint | boolean>
 
+/** The dtype of the file that a source makes, as far as its type tells. */
+export type CreatedDType<S> = S extends { readonly dtype: infer D extends DType }
+  ? D
+  : S extends { readonly data: infer T }
+    ? DTypeOfData<T>
+    : DTypeOfData<S>
+
+type DTypeOfData<T> = { [D in Exclude<DType, 'bool'>]: T extends TypedArrayOf<D> ? D : never }[Exclude<
+  DType,
+  'bool'
+>] extends infer D
+  ? [D] extends [never]
+    ? T extends NestedArray<number>
+      ? 'float64'
+      : T extends NestedArray<bigint>
+        ? 'int64'
+        : T extends NestedArray<boolean>
+          ? 'bool'
+          : DType
+    : D & DType
+  : never
+
 /** Options of {@link create} and {@link createSync}. */
 export interface CreateOptions {
   /** The format to write; from the extension (`.npy`, `.mmap`) when left out. */
@@ -63,6 +87,16 @@ export interface CreateOptions {
  * ERR_TOO_LARGE for what the format cannot say; ERR_INVALID_STATE when the source is detached meanwhile. Wrong arguments
  * reject with Node's codes.
  */
+export function create<const S extends CreateSource>(
+  path: PathLike,
+  source: S,
+  options?: CreateOptions,
+): Promise<MmapArray<CreatedDType<S>>>
+export function create<D extends DType = DType>(
+  path: PathLike,
+  source: CreateSource<D>,
+  options?: CreateOptions,
+): Promise<MmapArray<D>>
 export async function create<D extends DType = DType>(
   path: PathLike,
   source: CreateSource<D>,
@@ -78,7 +112,17 @@ export async function create<D extends DType = DType>(
   }
 }
 
-/** As {@link create}, synchronously: throws what that rejects with. */
+/** Makes an array file before it returns; arguments are those of `create`, and it throws what that rejects with. */
+export function createSync<const S extends CreateSource>(
+  path: PathLike,
+  source: S,
+  options?: CreateOptions,
+): MmapArray<CreatedDType<S>>
+export function createSync<D extends DType = DType>(
+  path: PathLike,
+  source: CreateSource<D>,
+  options?: CreateOptions,
+): MmapArray<D>
 export function createSync<D extends DType = DType>(
   path: PathLike,
   source: CreateSource<D>,
@@ -122,14 +166,11 @@ function plan(path: PathLike, source: unknown, options: CreateOptions | undefine
     const native = checkSize({ format, dtype: wanted, shape, order, overwrite, reserve }, file)
     return { file, native, element: elementOf(wanted, source.fill), blocks: [] }
   }
-  const strided = toStrided(source, wanted)
-  if (!Array.isArray(source) && typeof source !== 'object') {
-    throw invalidArgType(
-      'source',
-      'a shape with a dtype, a typed array, an ndarray or a nested array',
-      source,
-    )
+  if (typeof source !== 'object' || source === null) {
+    const expected = 'a shape with a dtype, a typed array, an ndarray or a nested array'
+    throw invalidArgType('source', expected, source)
   }
+  const strided = toStrided(source, wanted)
   const dtype = wanted ?? strided.dtype
   const native = checkSize({ format, dtype, shape: strided.shape, order, overwrite, reserve }, file)
   return { file, native, element: undefined, blocks: blocksOf(strided, dtype, order) }
@@ -217,8 +258,4 @@ function convert(part: TypedArray, from: DType, to: DType): TypedArray {
   const data = allocate(to, part.length)
   assign({ ...layout, data, dtype: to }, { ...layout, data: part, dtype: from })
   return data
-}
-
-function bytesOf(data: TypedArray): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }

@@ -110,6 +110,11 @@ export function allocate<D extends DType>(dtype: D, length: number): TypedArrayO
   }
 }
 
+/** The bytes of a typed array, in the same memory. */
+export function bytesOf(data: TypedArray): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+}
+
 /** Names that are known and not held yet, as patterns: their long, short and numpy spellings. */
 const UNSUPPORTED =
   /^(float16|f16|bfloat16|bf16|complex(64|128)|[<>|=]?(f2|f16|c8|c16|c32|O8?|[SUVa]\d*|[mM]8?(\[.*\])?))$/

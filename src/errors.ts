@@ -14,6 +14,7 @@ export type SystemErrorCode =
   | 'EBUSY'
   | 'EDQUOT'
   | 'EEXIST'
+  | 'EFAULT'
   | 'EFBIG'
   | 'EINTR'
   | 'EINVAL'
@@ -21,6 +22,7 @@ export type SystemErrorCode =
   | 'EISDIR'
   | 'ELOOP'
   | 'EMFILE'
+  | 'EMLINK'
   | 'ENAMETOOLONG'
   | 'ENFILE'
   | 'ENODEV'
@@ -34,6 +36,8 @@ export type SystemErrorCode =
   | 'EOVERFLOW'
   | 'EPERM'
   | 'EROFS'
+  | 'ESTALE'
+  | 'ETIMEDOUT'
   | 'ETXTBSY'
   | 'EXDEV'
   | 'UNKNOWN'
@@ -174,6 +178,14 @@ export function outOfRange(name: string, range: string, value: unknown) {
   return coded(new RangeError(message), 'ERR_OUT_OF_RANGE')
 }
 
+/**
+ * The error that native code asks for: an `MmapError`, or a RangeError where an argument got past all checks here.
+ */
+export function makeError(message: string, fields: MmapErrorFields | { code: 'ERR_OUT_OF_RANGE' }): Error {
+  if (fields.code === 'ERR_OUT_OF_RANGE') return coded(new RangeError(message), 'ERR_OUT_OF_RANGE')
+  return new MmapError(message, fields)
+}
+
 function coded<E extends Error, C extends ArgumentErrorCode>(error: E, code: C): Coded<E, C> {
   return Object.assign(error, { code })
 }
@@ -219,6 +231,22 @@ export function checkOptions(options: unknown, knownNames: readonly string[], wh
     const meant = nearest(name, knownNames)
     const hint = meant === undefined ? '.' : `; did you mean '${meant}'?`
     const message = `Unknown option '${name}'${hint} ${what} takes ${knownNames.join(', ') || 'no options'}`
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
+  }
+}
+
+/**
+ * Checks that no name of a plain object is a misspelling of a known one; unlike options, it may have other names.
+ *
+ * Throws ERR_INVALID_ARG_VALUE with the known name. Objects of a class are taken as they are.
+ */
+export function checkSpelling(object: object, knownNames: readonly string[], what: string): void {
+  const prototype: unknown = Object.getPrototypeOf(object)
+  if (prototype !== Object.prototype && prototype !== null) return
+  for (const name of Object.keys(object)) {
+    const meant = knownNames.includes(name) ? undefined : nearest(name, knownNames)
+    if (meant === undefined || Object.hasOwn(object, meant)) continue
+    const message = `Unknown field '${name}' in ${what}; did you mean '${meant}'?`
     throw coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
   }
 }

@@ -5,7 +5,7 @@
  * which also holds for elements that no typed array can show.
  */
 import { constants } from 'node:buffer'
-import { allocate, checkValue, type DType, type TypedArrayOf, type ValueOf } from './dtype.js'
+import { allocate, bytesOf, checkValue, type DType, type TypedArrayOf, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
 import type { NativeArray } from './native.js'
@@ -74,6 +74,10 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return new MmapError(`${path}: ${why}`, { code: 'ERR_READ_ONLY', path })
   }
 
+  override is<E extends DType>(dtype: E): this is MappedView<E> {
+    return super.is(dtype)
+  }
+
   override fill(value: ValueOf<D>): this {
     this.checkWritable()
     const element = allocate(this.dtype, 1)
@@ -114,7 +118,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     await this.file.run(this.file.native.flush(offset, length))
   }
 
-  /** As {@link flush}, synchronously. */
+  /** Brings what was stored to this view to the disk before it returns; throws what `flush` rejects with. */
   flushSync(): void {
     const [offset, length] = this.byteRange()
     this.file.native.flushSync(offset, length)
@@ -129,9 +133,9 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   }
 }
 
-/** The three facts of a layout, without what else the object may be. */
+/** A layout as native code takes it; one without elements may start anywhere, which native code would refuse. */
 function layoutOf({ offset, shape, stride }: Layout): Layout {
-  return { offset, shape, stride }
+  return { offset: shape.includes(0) ? 0 : offset, shape, stride }
 }
 
 /** A typed array that native code can look into: not shared, and no longer than a Uint8Array of this runtime. */
@@ -139,8 +143,4 @@ function isPlainMemory(data: Strided['data']): data is TypedArrayOf<DType> {
   return (
     ArrayBuffer.isView(data) && data.buffer instanceof ArrayBuffer && data.byteLength <= constants.MAX_LENGTH
   )
-}
-
-function bytesOf(data: TypedArrayOf<DType>): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }

@@ -68,13 +68,6 @@ export class Memory<D extends DType = DType> {
     return this.explain()
   }
 
-  /** Puts other data of the same dtype under all views; it must reach every element that they reach. */
-  replace(data: Data<D>): void {
-    this.current = data
-    this.kind = isStore(data) ? STORE : KIND[this.dtype]
-    this.count = data.length
-  }
-
   /** Lets go of the data: every later use throws, also where the buffer itself cannot be detached. */
   release(): void {
     this.current = this.kind === STORE ? EMPTY : new constructors[this.dtype](0)

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * MmapArray: the whole file, with a mode, a path and a life.
  *
@@ -66,6 +67,10 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     return this.file.closed
   }
 
+  override is<E extends DType>(dtype: E): this is MmapArray<E> {
+    return super.is(dtype)
+  }
+
   /**
    * The whole array as a read-only view: its writing methods, and those of views made from it, throw ERR_READ_ONLY.
    *
@@ -84,15 +89,19 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   /**
    * Takes the data away from every view and typed array, and unmaps the file. A second call does nothing.
    *
-   * Typed arrays already handed out have length 0; `data` and all methods throw ERR_CLOSED; `shape`, `dtype`, `path`,
+   * Typed arrays already handed out have length 0; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`,
    * `mode` and `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
    * ERR_CLOSED; the file stays mapped until it has ended.
    */
   close(): void {
     if (this.file.closed) return
     this.file.closed = true
-    this.memory.release()
-    this.file.native.close()
+    try {
+      // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
+      this.file.native.close()
+    } finally {
+      this.memory.release()
+    }
   }
 
   [Symbol.dispose](): void {

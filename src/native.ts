@@ -1,11 +1,11 @@
 /**
  * The only import of the binding: everything else in `src` comes through here.
  *
- * The native side makes its errors with our class, so that a refusal of the OS and one of TypeScript are one kind of
+ * The native side makes its errors with our function, so that a refusal of the OS and one of TypeScript are one kind of
  * thing, and nothing has to be caught and wrapped on the way.
  */
-import { registerErrorClass } from '../index.js'
-import { MmapError } from './errors.js'
+import { registerErrorMaker } from '../index.js'
+import { makeError } from './errors.js'
 
 export {
   create as createNative,
@@ -19,4 +19,4 @@ export {
   openSync as openNativeSync,
 } from '../index.js'
 
-registerErrorClass(MmapError as unknown as Parameters<typeof registerErrorClass>[0])
+registerErrorMaker(makeError)

@@ -185,6 +185,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return this.memory.data
   }
 
+  /** The long name of the dtype. */
   get dtype(): D {
     return this.memory.dtype
   }
@@ -229,6 +230,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return this.size === 0
   }
 
+  /** How the elements lie in memory, and whether they may be written. */
   get flags(): Flags {
     const rows = isContiguous(this, 'C')
     const columns = isContiguous(this, 'F')
@@ -334,6 +336,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   toTypedArray(options?: { readonly copy?: boolean | undefined }): TypedArrayOf<D> {
     checkOptions(options, ['copy'], 'toTypedArray')
+    const copy = options?.copy ?? false
+    if (typeof copy !== 'boolean') throw invalidArgType('copy', 'of type boolean', copy)
     if (options?.copy) return this.alive().gather()
     const { data, offset, size } = this
     const hint = 'toTypedArray({ copy: true }) copies'

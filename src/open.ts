@@ -56,7 +56,7 @@ export async function open<D extends DType = DType>(
   return MmapArray.wrap(await openNative(file, native), file, native.mode as Mode)
 }
 
-/** As {@link open}, synchronously: throws what that rejects with. */
+/** Opens an array file and maps it before it returns; options are those of `open`, and it throws what that rejects with. */
 export function openSync<D extends DType = DType>(path: PathLike, options?: OpenOptions<D>): MmapArray<D> {
   const file = checkPath(path)
   const native = checkOpen(options)

@@ -12,7 +12,7 @@ import {
   type TypedArray,
   type ValueOf,
 } from './dtype.js'
-import { invalidArgType, invalidArgValue } from './errors.js'
+import { checkSpelling, invalidArgType, invalidArgValue } from './errors.js'
 import { broadcastLayout, checkLayout, checkShape, contiguousStride, MAX_NDIM, sizeOf } from './layout.js'
 import { checkData } from './store.js'
 import { assign, type Strided } from './strided.js'
@@ -63,6 +63,7 @@ export function toStrided(source: unknown, dtype?: DType): Strided {
   if (typeof source === 'object' && source !== null && 'data' in source) {
     return fromNdArray(source as NdArrayLike, dtype)
   }
+  if (typeof source === 'object' && source !== null) checkSpelling(source, FIELDS, 'source')
   if (typeof source !== 'number' && typeof source !== 'bigint' && typeof source !== 'boolean') {
     throw invalidArgType('source', 'a number, bigint, boolean, typed array, ndarray or nested array', source)
   }
@@ -102,7 +103,11 @@ function over(data: unknown, dtype: unknown, layout: Partial<NdArrayLike>): Stri
   return { ...checked, ...checkLayout(checked.data.length, shape, stride ?? strides, offset) }
 }
 
+/** The fields of an ndarray-like object, and of a shape to create by. */
+const FIELDS = ['data', 'shape', 'stride', 'strides', 'offset', 'dtype', 'fill']
+
 function fromNdArray(source: NdArrayLike, dtype: DType | undefined): Strided {
+  checkSpelling(source, FIELDS, 'source')
   const { data } = source
   if (Array.isArray(data)) {
     const packed = fromNested(data, named(source) ?? dtype)

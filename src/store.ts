@@ -14,7 +14,7 @@ import {
   type TypedArray,
   type TypedArrayOf,
 } from './dtype.js'
-import { invalidArgType, invalidArgValue } from './errors.js'
+import { invalidArgType, invalidArgValue, MmapError } from './errors.js'
 
 /**
  * Elements behind two functions, numbered from 0.
@@ -138,6 +138,10 @@ export function checkData(data: unknown, dtype?: unknown): { data: Data; dtype: 
       throw invalidArgValue('dtype', `must be '${found}', the dtype of the data`, dtype)
     }
     return { data: plain(data as TypedArray, constructors[found]), dtype: actual }
+  }
+  if (ArrayBuffer.isView(data) && Object.prototype.toString.call(data) === '[object Float16Array]') {
+    const message = 'dtype float16 is not supported; give the values as a Float32Array'
+    throw new MmapError(message, { code: 'ERR_UNSUPPORTED_DTYPE', dtype: 'float16' })
   }
   if (!isStoreLike(data)) {
     throw invalidArgType('data', 'a typed array or an element store with length, get and set', data)

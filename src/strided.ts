@@ -55,11 +55,6 @@ export function nest(elements: TypedArray, shape: readonly number[]): unknown {
   return rows
 }
 
-/** Writes `values`, in C order, to the positions of `target` from `start` on, as many as there are. */
-export function scatter(target: Strided, values: TypedArray, start = 0): void {
-  copyRange(target, flat(target, values, target.dtype, start), start, start + values.length)
-}
-
 /** Writes one value, an element of the target's dtype, to every position of `target`. */
 export function fill(target: Strided, value: number | bigint): void {
   const data = allocate(target.dtype, 1)

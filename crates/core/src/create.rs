@@ -15,7 +15,7 @@ use crate::file;
 use crate::format::{self, Format};
 use crate::header::Header;
 use crate::layout::Order;
-use crate::sys;
+use crate::sys::{self, Folder};
 
 /// Bytes written at a time where a value is repeated.
 const BLOCK_LEN: usize = 1 << 20;
@@ -69,6 +69,7 @@ pub struct Writer {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
+    folder: Folder,
 }
 
 impl Writer {
@@ -99,6 +100,7 @@ impl Writer {
             Err(error) => return Err(Error::io("open", path, error)),
         };
 
+        let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
         if let Some(metadata) = replaced {
             file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
@@ -110,7 +112,15 @@ impl Writer {
             file.set_len(len).map_err(failed("ftruncate"))?;
         }
         sys::write_all_at(&file, &bytes, 0).map_err(failed("write"))?;
-        Ok(Self { file, header, temp, target, path: path.to_path_buf(), overwrite: options.overwrite })
+        Ok(Self {
+            file,
+            header,
+            temp,
+            target,
+            path: path.to_path_buf(),
+            overwrite: options.overwrite,
+            folder,
+        })
     }
 
     /// The path that the file will have.
@@ -172,7 +182,7 @@ impl Writer {
     /// # Errors
     /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
     pub fn commit(self) -> Result<(File, Header)> {
-        let Self { file, header, temp, target, path, overwrite } = self;
+        let Self { file, header, temp, target, path, overwrite, folder } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         file.sync_all().map_err(failed.clone()("fsync"))?;
         let renamed = if overwrite {
@@ -182,7 +192,7 @@ impl Writer {
         };
         renamed.map_err(failed.clone()("rename"))?;
         temp.keep();
-        sys::sync_dir(folder_of(&target)).map_err(failed("fsync"))?;
+        folder.sync().map_err(failed("fsync"))?;
         Ok((file, header))
     }
 }

@@ -62,9 +62,12 @@ impl NativeArray {
 
     /// The one door to the array: `ERR_CLOSED` behind it after `close`.
     fn with<R>(&self, env: &Env, use_it: impl FnOnce(&mut Open) -> CoreResult<R>) -> Result<R> {
-        let mut guard = self.lock();
-        let open = guard.as_mut().ok_or_else(|| CoreError::Closed { path: self.path.clone() });
-        open.and_then(use_it).map_err(|error| js_error(env, error))
+        let result = match self.lock().as_mut() {
+            Some(open) => use_it(open),
+            None => Err(CoreError::Closed { path: self.path.clone() }),
+        };
+        // Making the error runs JavaScript: not with the lock held.
+        result.map_err(|error| js_error(env, error))
     }
 
     /// The array's description, for TypeScript to keep.
@@ -103,7 +106,7 @@ impl NativeArray {
         #[napi(ts_arg_type = "Uint8Array")] element: Unknown,
     ) -> Result<()> {
         let element = buffer::copy_bytes(&env, &element)?;
-        self.with(&env, |open| kernel::fill(&open.view(&layout)?, &element))
+        self.with(&env, |open| kernel::fill(&open.target(&layout)?, &element))
     }
 
     /// Copies the elements of another open array into `layout`.
@@ -116,11 +119,12 @@ impl NativeArray {
         source_layout: NativeLayout,
     ) -> Result<()> {
         if std::ptr::eq(self, source) {
-            return self.with(&env, |open| kernel::assign(&open.view(&layout)?, &open.view(&source_layout)?));
+            return self
+                .with(&env, |open| kernel::assign(&open.target(&layout)?, &open.view(&source_layout)?));
         }
         // Both are locked on the one thread that JavaScript has here, so no other order of locking can wait for us.
         self.with(&env, |open| {
-            let target = open.view(&layout)?;
+            let target = open.target(&layout)?;
             match source.lock().as_mut() {
                 Some(from) => kernel::assign(&target, &from.view(&source_layout)?),
                 None => Err(CoreError::Closed { path: source.path.clone() }),
@@ -141,7 +145,7 @@ impl NativeArray {
         let memory = buffer::memory(&env, &source)?;
         self.with(&env, |open| {
             let source = memory.view(dtype_named(&dtype)?, &source_layout)?;
-            kernel::assign(&open.view(&layout)?, &source)
+            kernel::assign(&open.target(&layout)?, &source)
         })
     }
 
@@ -189,6 +193,14 @@ impl NativeArray {
 }
 
 impl Open {
+    /// A view to be written to: `ERR_READ_ONLY` in mode `r`.
+    fn target(&self, layout: &NativeLayout) -> CoreResult<RawView> {
+        if self.array.mode().writable() {
+            return self.view(layout);
+        }
+        Err(CoreError::ReadOnly { path: self.array.file_path().to_path_buf() })
+    }
+
     fn view(&self, layout: &NativeLayout) -> CoreResult<RawView> {
         let layout = layout.check(self.array.len())?;
         buffer::view(&self.array, &layout)

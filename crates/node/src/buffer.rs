@@ -167,9 +167,10 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
     Err(CoreError::TooLarge {
         path: array.file_path().to_path_buf(),
         reason: format!(
-            "the array has {} bytes, more than one ArrayBuffer of this runtime takes (4 GiB in Node.js 20). \
-             Use Node.js 22 or later",
-            mapping.len()
+            "the array has {} bytes, more than one ArrayBuffer of this runtime takes (4 GiB in Node.js 20; \
+             Node-API says {}). Use Node.js 22 or later",
+            mapping.len(),
+            Status::from(status)
         ),
     })
 }
@@ -239,6 +240,7 @@ pub(crate) fn copy_bytes(env: &Env, bytes: &Unknown) -> Result<Vec<u8>> {
     let mut copy = Vec::with_capacity(len);
     // SAFETY:
     // - `len` bytes from `first` on are the typed array's for as long as this call lasts.
+    // - not protected: another thread that writes shared memory meanwhile; any mixture of bytes is a value.
     // - `copy` is new memory with room for them, so the two do not overlap.
     unsafe { ptr::copy_nonoverlapping(first, copy.as_mut_ptr(), len) };
     // SAFETY:

@@ -1,25 +1,22 @@
-//! An error of the core as an `MmapError` of JavaScript, with the fields that the contract names.
+//! An error of the core as one of JavaScript, with the fields that the contract names.
 //!
-//! The class is TypeScript's: `src/native.ts` hands it over when it loads, and it is kept with the environment, so
-//! that every worker has its own.
+//! TypeScript makes it: `src/native.ts` hands over the function that does when it loads. It is kept with the
+//! environment, so that every worker has errors of its own classes.
 
 use mmap_ndarray_core::Error as CoreError;
 use napi::bindgen_prelude::{FnArgs, Function, FunctionRef, JsValue, Object};
 use napi::{Env, Error, Result, Unknown};
 use napi_derive::napi;
 
-type Constructor = FnArgs<(String, Object<'static>)>;
+type Parts = FnArgs<(String, Object<'static>)>;
 
-/// The class that errors are made of, in one environment.
-struct ErrorClass(FunctionRef<Constructor, Unknown<'static>>);
+/// The function that makes errors, in one environment.
+struct ErrorMaker(FunctionRef<Parts, Unknown<'static>>);
 
-/// Takes the class that errors are made of; called once, by `src/native.ts`.
-#[napi(
-    catch_unwind,
-    ts_args_type = "errorClass: new (message: string, fields: Record<string, unknown>) => Error"
-)]
-pub fn register_error_class(env: Env, error_class: Function<Constructor, Unknown<'static>>) -> Result<()> {
-    env.set_instance_data(ErrorClass(error_class.create_ref()?), (), |_| {})
+/// Takes the function that makes errors; called once, by `src/native.ts`.
+#[napi(catch_unwind, ts_args_type = "makeError: (message: string, fields: any) => Error")]
+pub fn register_error_maker(env: Env, make_error: Function<Parts, Unknown<'static>>) -> Result<()> {
+    env.set_instance_data(ErrorMaker(make_error.create_ref()?), (), |_| {})
 }
 
 /// Makes the JavaScript error, ready to be thrown or rejected with.
@@ -65,11 +62,11 @@ fn make(env: &Env, error: &CoreError) -> Result<Error> {
         }
         _ => {}
     }
-    let Some(ErrorClass(class)) = env.get_instance_data::<ErrorClass>()? else {
+    let Some(ErrorMaker(make_error)) = env.get_instance_data::<ErrorMaker>()? else {
         return Ok(Error::from_reason(error.to_string()));
     };
-    // The object goes straight to the constructor and is not kept.
+    // The object goes straight to the function and is not kept.
     let fields = Object::from_raw(env.raw(), fields.raw());
-    let value = class.borrow_back(env)?.new_instance(FnArgs::from((error.to_string(), fields)))?;
+    let value = make_error.borrow_back(env)?.call(FnArgs::from((error.to_string(), fields)))?;
     Ok(Error::from(value))
 }

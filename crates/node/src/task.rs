@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use mmap_ndarray_core::Result as CoreResult;
@@ -62,7 +62,8 @@ fn lock() -> MutexGuard<'static, Queue> {
 }
 
 fn run(job: Job) {
-    let most = thread::available_parallelism().map_or(1, usize::from);
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let most = *MOST.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
     let mut queue = lock();
     queue.jobs.push_back(job);
     if queue.idle < queue.jobs.len() && queue.threads < most {

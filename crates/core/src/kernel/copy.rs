@@ -114,10 +114,11 @@ fn convert(target: &RawView, source: &RawView) {
     with_type!(source.dtype, S => with_type!(target.dtype, T => {
         walk(target, source, |to, from| {
             // SAFETY:
-            // - `walk` gives addresses of elements of `source`, which RawView::new has proved to be readable memory.
+            // - `walk` gives addresses of elements of `source`. They are readable: RawView::new has proved it, and
+            //   `detached` and the reversal in `assign` make views of the same elements or of memory of their own.
             let value: S = unsafe { load(from, swap_source) };
             // SAFETY:
-            // - likewise an element of `target`, in memory that its maker promised to be writable.
+            // - likewise an element of `target`, in memory that its maker promised to be writable, or in `memory`.
             unsafe { store(to, T::narrow(value.widen()), swap_target) };
         });
     }));
@@ -131,8 +132,8 @@ fn copy(target: &RawView, source: &RawView) {
             let [to, from] = starts(target, source, offsets);
             if strides == [itemsize.cast_signed(); 2] {
                 // SAFETY:
-                // - `n` elements from `from` on are elements of `source`, readable by RawView::new; from `to` on
-                //   elements of `target`, writable.
+                // - `n` elements from `from` on are elements of `source`, readable; from `to` on
+                //   elements of `target`, writable: both as in `convert`.
                 // - `copy` allows the two to overlap, and bytes need no alignment.
                 unsafe { std::ptr::copy(from, to, n * itemsize) };
                 return;
@@ -140,10 +141,10 @@ fn copy(target: &RawView, source: &RawView) {
             for i in 0..n.cast_signed() {
                 let [to_step, from_step] = strides.map(|stride| stride * i);
                 // SAFETY:
-                // - the `i`-th element of a run of `source`, readable by RawView::new.
+                // - the `i`-th element of a run of `source`, readable as in `convert`.
                 let value: T = unsafe { load(from.wrapping_offset(from_step), false) };
                 // SAFETY:
-                // - the `i`-th element of a run of `target`, writable by the promise of its maker.
+                // - the `i`-th element of a run of `target`, writable as in `convert`.
                 unsafe { store(to.wrapping_offset(to_step), value, false) };
             }
         });

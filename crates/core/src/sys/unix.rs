@@ -132,9 +132,25 @@ fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
-/// Makes the names in a folder durable: after a power loss a renamed file has its new name.
-pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// A folder whose names can be made durable: after a power loss a renamed file has its new name.
+///
+/// It is opened before the rename, so that nothing can fail between a file that is there and a caller who is told so.
+/// A folder that may be written but not read cannot be opened; its names reach the disk when the system writes them.
+#[derive(Debug)]
+pub(crate) struct Folder(Option<File>);
+
+impl Folder {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        match File::open(path) {
+            Ok(folder) => Ok(Self(Some(folder))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), File::sync_all)
+    }
 }
 
 /// The numbers of this system with what libuv makes of them: on Unix its number is the negated one.

@@ -42,10 +42,19 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::remove_file(from)
 }
 
-/// NTFS journals its names: there is nothing to sync.
-#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
-pub(crate) fn sync_dir(_folder: &Path) -> io::Result<()> {
-    Ok(())
+/// A folder; NTFS journals its names, so there is nothing to sync.
+#[derive(Debug)]
+pub(crate) struct Folder;
+
+#[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same signatures on every system")]
+impl Folder {
+    pub(crate) fn open(_path: &Path) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Windows numbers with what libuv makes of them (`uv_translate_sys_error` and the numbers of uv/errno.h).
