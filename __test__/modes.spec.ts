@@ -116,12 +116,13 @@ linux('the first store to a 1 GiB copy-on-write array costs a page, not a copy',
   a.set(255, MIB - 1, 1)
   t.is(privatePages(path), 4096)
   const one = privateMemory() - before
-  t.true(one <= 512 * 1024, `the first store added ${one} bytes, the engine's own included`)
+  // RssAnon counts what the engine does meanwhile as well: the bound tells a page from a copy of 1 GiB.
+  t.true(one <= 16 * MIB, `the first store added ${one} bytes`)
   // 0.1 % of the pages, each at its start; the data begins 128 bytes into the first page.
   for (let page = 1; page <= 262; page++) data[page * 1000 * 1024] = 1
   t.is(privatePages(path), 263 * 4096)
   const grown = privateMemory() - before
-  t.true(grown >= 263 * 4096 && grown <= 8 * MIB, `262 more added ${grown} bytes`)
+  t.true(grown <= 32 * MIB, `262 more added ${grown} bytes`)
   a.close()
 })
 
