@@ -55,9 +55,15 @@ export declare function create(path: string, options: NativeCreateOptions, eleme
 /** Starts a file of zeros, or of `element` repeated. */
 export declare function createSync(path: string, options: NativeCreateOptions, element?: Uint8Array | undefined): NativeWriter
 
+/** Lists the arrays that a file holds, without mapping it or holding up the caller's thread. */
+export declare function list(path: string, format?: string | undefined | null): Promise<Array<NativeEntry>>
+
+/** Lists the arrays that a file holds, without mapping it. */
+export declare function listSync(path: string, format?: string | undefined | null): Array<NativeEntry>
+
 /** What a new file is to hold. */
 export interface NativeCreateOptions {
-  /** mmap or npy; from the file name's extension without. */
+  /** mmap, npy or raw; from the file name's extension without. */
   format?: string
   /** Long name of the dtype. */
   dtype: string
@@ -71,24 +77,42 @@ export interface NativeCreateOptions {
   reserve: boolean
 }
 
-/** What is known of an array for as long as it is open; counts in elements, sizes in bytes. */
+/** One array that a file holds. */
+export interface NativeEntry {
+  /** What to open it by; empty for the one array of a file without names. */
+  name: string
+  /** Long name of the dtype, or the file's own code of one that is not read. */
+  dtype: string
+  /** Elements along each axis, complex ones whole. */
+  shape: Array<number>
+  /** The byte of the file where it starts. */
+  offset: number
+}
+
+/** What is known of an array for as long as it is open. */
 export interface NativeFacts {
   /** Long name of the dtype. */
   dtype: string
   /** The file's own code of the dtype. */
   descr: string
-  /** mmap or npy. */
+  /** Name of the file's format. */
   format: string
   /** Elements along each axis. */
   shape: Array<number>
-  /** Elements between neighbours along each axis. */
+  /** Units between neighbours along each axis. */
   stride: Array<number>
-  /** Bytes of the elements. */
-  nbytes: number
+  /** Units from the start of the buffer to the first element. */
+  offset: number
+  /** Bytes that stride and offset count: those of an element, or a divisor of it. */
+  unit: number
+  /** Positions that an element can have in the buffer. */
+  units: number
   /** Whether the elements are in this machine's byte order and aligned. */
   native: boolean
   /** The byte order of the elements. */
   littleEndian: boolean
+  /** Whether the last axis holds the two parts of complex numbers. */
+  complex: boolean
 }
 
 /** Where the elements of a view lie; counts and distances in elements. */
@@ -105,14 +129,22 @@ export interface NativeLayout {
 export interface NativeOpenOptions {
   /** r, r+ or c. */
   mode: string
-  /** mmap or npy; found from the content without. */
+  /** mmap, npy, safetensors, npz or raw; found from the content without. */
   format?: string
-  /** Long name of the dtype expected. */
+  /** Long name of the dtype expected; of a raw file's elements. */
   dtype?: string
-  /** Shape expected, in elements. */
+  /** Shape expected, in elements; of a raw file, complex elements whole. */
   shape?: Array<number>
   /** Refuse trailing bytes and padding that is not zero. */
   strict: boolean
+  /** Which array, where the file holds them by name. */
+  name?: string
+  /** Raw only: the byte where the first element starts. */
+  offset?: number
+  /** Raw only: elements between neighbours along each axis. */
+  strides?: Array<number>
+  /** Raw only: C or F. */
+  order?: string
 }
 
 /** Opens the array in a file without holding up the caller's thread. */

@@ -773,11 +773,13 @@ if (
   }
 }
 
-const { NativeArray, NativeWriter, create, createSync, open, openSync, registerErrorMaker } = nativeBinding
+const { NativeArray, NativeWriter, create, createSync, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
 export { NativeArray }
 export { NativeWriter }
 export { create }
 export { createSync }
+export { list }
+export { listSync }
 export { open }
 export { openSync }
 export { registerErrorMaker }

@@ -5,12 +5,13 @@
  */
 import test from 'ava'
 import fc from 'fast-check'
-import { constructors, type DType, dtypes, isBigInt } from '../src/dtype.js'
+import { type DType, dtypes, isBigInt } from '../src/dtype.js'
 import { MmapError } from '../src/errors.js'
 import { contiguousStride, type Layout, sizeOf } from '../src/layout.js'
 import { Memory } from '../src/memory.js'
 import { NdView, NdViewBase, ViewInit } from '../src/nd-view.js'
 import { slice } from '../src/selection.js'
+import { allocate, isStore, put } from '../src/store.js'
 
 const SEED = 20_250_314
 
@@ -92,16 +93,16 @@ for (const dtype of dtypes) {
     const zero = isBigInt(dtype) ? 0n : 0
     for (let ndim = 0; ndim <= 6; ndim++) {
       const shape = Array<number>(ndim).fill(2)
-      const data = new constructors[dtype](2 ** ndim)
+      const data = allocate(dtype, 2 ** ndim)
       const view = new NdView<DType>(data, shape, undefined, undefined, dtype)
       for (let at = 0; at < data.length; at++) {
         const index = shape.map((_, axis) => (at >> (ndim - 1 - axis)) & 1)
         t.is(view.get(...index), zero)
         t.is(view.set(...index, value), value)
         t.is(view.get(...index), value)
-        t.is(data[at], value)
+        t.is(isStore(data) ? data.get(at) : data[at], value)
         t.is(view.index(...index), at)
-        data[at] = zero as never
+        put(data, at, zero)
       }
     }
   })
@@ -824,7 +825,7 @@ test('a read-only view: no writing method works, on it or on its slices, and its
 
 for (const dtype of dtypes) {
   test(`${dtype}: a buffer detached by somebody else is ERR_INVALID_STATE, never undefined`, (t) => {
-    const data = new constructors[dtype](4)
+    const data = allocate(dtype, 4)
     const view = new NdView<DType>(data, [2, 2], undefined, undefined, dtype)
     const row = view.pick(0)
     structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] })

@@ -66,7 +66,7 @@ const wrongOptions: [options: unknown, code: string, message: RegExp][] = [
   [{ mode: 7 }, 'ERR_INVALID_ARG_TYPE', /mode/],
   [{ dtype: 'float' }, 'ERR_INVALID_ARG_VALUE', /float64/],
   [{ dtype: 5 }, 'ERR_INVALID_ARG_TYPE', /dtype/],
-  [{ dtype: 'complex64' }, 'ERR_UNSUPPORTED_DTYPE', /complex64/],
+  [{ dtype: 'complex64' }, 'ERR_DTYPE_MISMATCH', /complex64/],
   [{ shape: 12 }, 'ERR_INVALID_ARG_TYPE', /shape/],
   [{ shape: [1.5] }, 'ERR_OUT_OF_RANGE', /1\.5/],
   [{ shape: [-1] }, 'ERR_OUT_OF_RANGE', /-1/],

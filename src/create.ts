@@ -8,27 +8,38 @@
 import { constants } from 'node:buffer'
 import { extname } from 'node:path'
 import {
-  allocate,
-  bytesOf,
   checkValue,
   type DType,
+  type ElementType,
   itemsizeOf,
-  parseDType,
+  parseElementType,
   type TypedArray,
-  type TypedArrayOf,
   type ValueOf,
 } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import { checkShape, contiguousStride, type Order, sizeOf } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { createNative, createNativeSync, type NativeCreateOptions } from './native.js'
-import { checkFormat, FORMATS, type Format } from './open.js'
+import { checkFormat } from './open.js'
 import { checkPath, type PathLike } from './path.js'
 import { type NdArrayLike, type NestedArray, toStrided } from './source.js'
+import { allocate, bytesOf, type Data, put } from './store.js'
 import { assign, gather, type Strided } from './strided.js'
 
 /** Bytes that are put together on the main thread at a time. */
 const BLOCK = 4 * 2 ** 20
+
+/** The formats that can be written; 'raw' is the elements alone. */
+export type WritableFormat = 'mmap' | 'npy' | 'raw'
+
+/** The format that each extension stands for. */
+const EXTENSIONS: Readonly<Record<string, WritableFormat>> = {
+  mmap: 'mmap',
+  npy: 'npy',
+  bin: 'raw',
+  raw: 'raw',
+}
+const FORMATS: readonly WritableFormat[] = ['mmap', 'npy', 'raw']
 
 /** What a new file is made from. */
 export type CreateSource<D extends DType = DType> =
@@ -48,27 +59,47 @@ export type CreatedDType<S> = S extends { readonly dtype: infer D extends DType 
   ? D
   : S extends { readonly data: infer T }
     ? DTypeOfData<T>
-    : DTypeOfData<S>
+    : S extends number | bigint | boolean
+      ? DType
+      : DTypeOfData<S>
 
-type DTypeOfData<T> = { [D in Exclude<DType, 'bool'>]: T extends TypedArrayOf<D> ? D : never }[Exclude<
-  DType,
-  'bool'
->] extends infer D
-  ? [D] extends [never]
-    ? T extends NestedArray<number>
-      ? 'float64'
-      : T extends NestedArray<bigint>
-        ? 'int64'
-        : T extends NestedArray<boolean>
-          ? 'bool'
+/** What a typed array's own name says of its dtype. */
+interface DTypeOfTag {
+  Int8Array: 'int8'
+  Uint8Array: 'uint8'
+  Uint8ClampedArray: 'uint8'
+  Int16Array: 'int16'
+  Uint16Array: 'uint16'
+  Int32Array: 'int32'
+  Uint32Array: 'uint32'
+  BigInt64Array: 'int64'
+  BigUint64Array: 'uint64'
+  Float16Array: 'float16'
+  Float32Array: 'float32'
+  Float64Array: 'float64'
+}
+
+/** The dtype of data; nested arrays are followed to a depth of `Depth` marks, deeper ones are any dtype. */
+type DTypeOfData<T, Depth extends 0[] = [0, 0, 0, 0, 0, 0]> = T extends {
+  readonly [Symbol.toStringTag]: infer Tag extends keyof DTypeOfTag
+}
+  ? DTypeOfTag[Tag]
+  : T extends number
+    ? 'float64'
+    : T extends bigint
+      ? 'int64'
+      : T extends boolean
+        ? 'bool'
+        : T extends readonly (infer U)[]
+          ? Depth extends [0, ...infer Rest extends 0[]]
+            ? DTypeOfData<U, Rest>
+            : DType
           : DType
-    : D & DType
-  : never
 
 /** Options of {@link create} and {@link createSync}. */
 export interface CreateOptions {
-  /** The format to write; from the extension (`.npy`, `.mmap`) when left out. */
-  format?: Format | undefined
+  /** The format to write; from the extension (`.npy`, `.mmap`, `.bin` and `.raw`) when left out. */
+  format?: WritableFormat | undefined
   /** The order of the elements in the file; default 'C'. */
   order?: Order | undefined
   /** Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents. */
@@ -154,44 +185,59 @@ function plan(path: PathLike, source: unknown, options: CreateOptions | undefine
   if (typeof overwrite !== 'boolean') throw invalidArgType('overwrite', 'of type boolean', overwrite)
   if (typeof reserve !== 'boolean') throw invalidArgType('reserve', 'of type boolean', reserve)
   const file = checkPath(path)
-  const format = options?.format === undefined ? formatOf(file) : checkFormat(options.format)
+  const format = options?.format === undefined ? formatOf(file) : checkFormat(options.format, FORMATS)
   if (format === 'mmap' && order === 'F') {
     throw invalidArgValue('order', "must be 'C' in format 'mmap', which has no other; use 'npy'", order)
   }
-  const wanted = dtypeOfSource(source)
+  const common = { format, order, overwrite, reserve }
+  const wanted = typeOfSource(source)
   if (isShapeSource(source)) {
     checkOptions(source, ['shape', 'dtype', 'fill'], 'create by shape')
     if (wanted === undefined) throw invalidArgType('source.dtype', 'of type string', undefined)
-    const shape = checkShape(source.shape, 'source.shape')
-    const native = checkSize({ format, dtype: wanted, shape, order, overwrite, reserve }, file)
+    const native = checkSize(
+      { ...common, ...typed(wanted, checkShape(source.shape, 'source.shape')) },
+      wanted,
+      file,
+    )
     return { file, native, element: elementOf(wanted, source.fill), blocks: [] }
   }
   if (typeof source !== 'object' || source === null) {
     const expected = 'a shape with a dtype, a typed array, an ndarray or a nested array'
     throw invalidArgType('source', expected, source)
   }
-  const strided = toStrided(source, wanted)
-  const dtype = wanted ?? strided.dtype
-  const native = checkSize({ format, dtype, shape: strided.shape, order, overwrite, reserve }, file)
-  return { file, native, element: undefined, blocks: blocksOf(strided, dtype, order) }
+  const strided = toStrided(source, wanted?.dtype)
+  const type = wanted ?? { dtype: strided.dtype, complex: false }
+  const native = checkSize({ ...common, ...typed(type, strided.shape) }, type, file)
+  return { file, native, element: undefined, blocks: blocksOf(strided, type, order) }
+}
+
+/** dtype and shape as native code takes them: complex numbers whole, without the axis of their parts. */
+function typed({ dtype, complex }: ElementType, shape: number[]): { dtype: string; shape: number[] } {
+  if (!complex) return { dtype, shape }
+  if (shape.at(-1) !== 2) {
+    throw invalidArgValue(
+      'shape',
+      'must end in an axis of 2, the real and the imaginary part, for a complex dtype',
+      shape,
+    )
+  }
+  return { dtype: dtype === 'float32' ? 'complex64' : 'complex128', shape: shape.slice(0, -1) }
 }
 
 /** The options, unless the array could not be opened after it was made: then there is to be no file either. */
-function checkSize<T extends NativeCreateOptions>(native: T, file: string): T {
-  const bytes = sizeOf(native.shape) * itemsizeOf(native.dtype as DType)
+function checkSize<T extends NativeCreateOptions>(native: T, type: ElementType, file: string): T {
+  const bytes = sizeOf(native.shape) * itemsizeOf(type.dtype) * (type.complex ? 2 : 1)
   if (bytes <= constants.MAX_LENGTH) return native
   const message = `${file}: too large: the array has ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use Node.js 22 or later`
   throw new MmapError(message, { code: 'ERR_TOO_LARGE', path: file })
 }
 
-function formatOf(file: string): Format {
+function formatOf(file: string): WritableFormat {
   const extension = extname(file).slice(1).toLowerCase()
-  if (FORMATS.includes(extension as Format)) return extension as Format
-  throw invalidArgValue(
-    'path',
-    `must end in ${FORMATS.map((name) => `.${name}`).join(' or ')}, or 'format' be given`,
-    file,
-  )
+  const format = Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined
+  if (format !== undefined) return format
+  const known = Object.keys(EXTENSIONS).map((name) => `.${name}`)
+  throw invalidArgValue('path', `must end in ${known.join(', ')}, or 'format' be given`, file)
 }
 
 interface ShapeSource {
@@ -213,28 +259,34 @@ const SCIJS: Readonly<Record<string, DType | undefined>> = {
   biguint64: 'uint64',
 }
 
-/** The dtype that a source asks for by name. */
-function dtypeOfSource(source: unknown): DType | undefined {
+/** The element type that a source asks for by name. */
+function typeOfSource(source: unknown): ElementType | undefined {
   if (typeof source !== 'object' || source === null || !('dtype' in source) || source.dtype === undefined) {
     return undefined
   }
   const { dtype } = source
-  return typeof dtype === 'string' && Object.hasOwn(SCIJS, dtype) ? SCIJS[dtype] : parseDType(dtype)
+  if (typeof dtype !== 'string' || !Object.hasOwn(SCIJS, dtype)) return parseElementType(dtype)
+  const meant = SCIJS[dtype]
+  return meant && { dtype: meant, complex: false }
 }
 
-function elementOf(dtype: DType, value: unknown): Uint8Array | undefined {
+/** One element in bytes; each part of a complex number is one. */
+function elementOf({ dtype }: ElementType, value: unknown): Uint8Array | undefined {
   if (value === undefined) return undefined
   const element = allocate(dtype, 1)
-  element[0] = checkValue(dtype, value)
+  put(element, 0, checkValue(dtype, value))
   return bytesOf(element)
 }
 
 /** The parts of the file. What the source must still be when a part is read is noted now, before anything is awaited. */
-function blocksOf(source: Strided, dtype: DType, order: Order): Iterable<[number, Uint8Array]> {
+function blocksOf(source: Strided, type: ElementType, order: Order): Iterable<[number, Uint8Array]> {
+  const { dtype } = type
   const { data, shape, stride } = source
   const { length } = data
-  // A Fortran-order walk is a C-order walk of the transpose.
-  const walk = order === 'C' ? source : { ...source, shape: shape.toReversed(), stride: stride.toReversed() }
+  const walk =
+    order === 'C'
+      ? source
+      : { ...source, shape: reversed(shape, type.complex), stride: reversed(stride, type.complex) }
   const [size, itemsize] = [sizeOf(shape), itemsizeOf(dtype)]
   const count = BLOCK / itemsize
   const parts = function* (): Generator<[number, Uint8Array]> {
@@ -251,7 +303,13 @@ function blocksOf(source: Strided, dtype: DType, order: Order): Iterable<[number
   return parts()
 }
 
-function convert(part: TypedArray, from: DType, to: DType): TypedArray {
+/** The axes of a Fortran-order walk as those of a C-order walk; the parts of a complex number stay together. */
+function reversed(list: readonly number[], complex: boolean): number[] {
+  const parts = complex ? list.slice(-1) : []
+  return [...list.slice(0, list.length - parts.length).reverse(), ...parts]
+}
+
+function convert(part: Data, from: DType, to: DType): Data {
   if (from === to) return part
   const shape = [part.length]
   const layout = { shape, stride: contiguousStride(shape), offset: 0 }

@@ -15,6 +15,8 @@ export type DType =
   | 'uint32'
   | 'int64'
   | 'uint64'
+  | 'float16'
+  | 'bfloat16'
   | 'float32'
   | 'float64'
 
@@ -28,15 +30,23 @@ interface TypedArrays {
   uint32: Uint32Array
   int64: BigInt64Array
   uint64: BigUint64Array
+  /** Where the runtime has it. */
+  float16: Float16Array
+  bfloat16: never
   float32: Float32Array
   float64: Float64Array
 }
 
-/** The typed array that holds elements of a dtype in memory. */
-export type TypedArrayOf<D extends DType> = TypedArrays[D]
+/** The typed array that shows the elements of a dtype in place; never for bfloat16. */
+export type TypedArrayIn<D extends DType> = TypedArrays[D]
+
+/** What `toTypedArray` gives: a copy of 16-bit floats that no typed array shows is a Float32Array of the same values. */
+export type TypedArrayOf<D extends DType> = D extends 'float16' | 'bfloat16'
+  ? TypedArrays[D] | Float32Array
+  : TypedArrays[D]
 
 /** Any typed array that a dtype names. */
-export type TypedArray = TypedArrayOf<DType>
+export type TypedArray = TypedArrayIn<DType>
 
 /** What reading one element gives: a bigint for the 64-bit integers, else a number (bool: 0 or 1). */
 export type ScalarOf<D extends DType> = D extends 'int64' | 'uint64' ? bigint : number
@@ -47,12 +57,15 @@ export type ValueOf<D extends DType> = D extends 'bool' ? number | boolean : Sca
 interface TypedArrayConstructor<D extends DType> {
   readonly name: string
   readonly BYTES_PER_ELEMENT: number
-  new (length: number): TypedArrayOf<D>
-  new (buffer: ArrayBufferLike, byteOffset: number, length: number): TypedArrayOf<D>
+  new (length: number): TypedArrayIn<D>
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): TypedArrayIn<D>
 }
 
-/** The typed array constructor of each dtype. */
-export const constructors: { readonly [D in DType]: TypedArrayConstructor<D> } = {
+/** Float16Array, where the runtime has it. */
+const Float16: TypedArrayConstructor<'float16'> | undefined = Reflect.get(globalThis, 'Float16Array')
+
+/** The typed array constructor of each dtype; undefined where no typed array holds its elements. */
+export const constructors: { readonly [D in DType]: TypedArrayConstructor<D> | undefined } = {
   bool: Uint8Array,
   int8: Int8Array,
   uint8: Uint8Array,
@@ -62,6 +75,8 @@ export const constructors: { readonly [D in DType]: TypedArrayConstructor<D> } =
   uint32: Uint32Array,
   int64: BigInt64Array,
   uint64: BigUint64Array,
+  float16: Float16,
+  bfloat16: undefined,
   float32: Float32Array,
   float64: Float64Array,
 }
@@ -74,7 +89,7 @@ export const nativeLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0]
 
 /** Bytes of one element. */
 export function itemsizeOf(dtype: DType): number {
-  return constructors[dtype].BYTES_PER_ELEMENT
+  return constructors[dtype]?.BYTES_PER_ELEMENT ?? 2
 }
 
 /** True for the dtypes whose elements are bigints. */
@@ -82,7 +97,7 @@ export function isBigInt(dtype: DType): dtype is 'int64' | 'uint64' {
   return dtype === 'int64' || dtype === 'uint64'
 }
 
-const byTag = new Map(dtypes.map((dtype) => [constructors[dtype].name, dtype]))
+const byTag = new Map(dtypes.map((dtype) => [constructors[dtype]?.name, dtype]))
 
 /**
  * The dtype that a typed array holds, or undefined for anything else.
@@ -96,64 +111,67 @@ export function dtypeOf(data: unknown): DType | undefined {
   return tag === 'Uint8ClampedArray' ? 'uint8' : byTag.get(tag ?? '')
 }
 
-/**
- * A new zeroed typed array of `length` elements.
- *
- * Throws ERR_TOO_LARGE when the runtime cannot make one of that size.
- */
-export function allocate<D extends DType>(dtype: D, length: number): TypedArrayOf<D> {
-  try {
-    return new constructors[dtype](length)
-  } catch (cause) {
-    const message = `Cannot hold ${length} elements of ${dtype} in memory (${(cause as Error).message}); work on slices`
-    throw new MmapError(message, { code: 'ERR_TOO_LARGE', cause })
-  }
+/** The type of a file's elements: a dtype, or two of it that make a complex number. */
+export interface ElementType {
+  readonly dtype: DType
+  readonly complex: boolean
 }
 
-/** The bytes of a typed array, in the same memory. */
-export function bytesOf(data: TypedArray): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-}
-
-/** Names that are known and not held yet, as patterns: their long, short and numpy spellings. */
+/** Names that are known and not held, as patterns: long, short and numpy spellings. */
 const UNSUPPORTED =
-  /^(float16|f16|bfloat16|bf16|complex(64|128)|[<>|=]?(f2|f16|c8|c16|c32|O8?|[SUVa]\d*|[mM]8?(\[.*\])?))$/
+  /^[<>|=]?(f12|f16|f96|f128|c24|c32|longdouble|clongdouble|O8?|object|[SUVa]\d*|[mM]8?(\[.*\])?)$/
 
-const spellings = new Map<string, DType>(dtypes.map((dtype) => [dtype, dtype]))
+const spellings = new Map<string, ElementType>(dtypes.map((dtype) => [dtype, { dtype, complex: false }]))
+const nativeOrders = ['', '|', '=', nativeLittleEndian ? '<' : '>']
 for (const dtype of dtypes) {
-  const letter = isUnsigned(dtype) ? 'u' : (dtype[0] ?? '')
   const bytes = itemsizeOf(dtype)
-  const orders = bytes === 1 ? ['', '|', '=', '<', '>'] : ['', '|', '=', nativeLittleEndian ? '<' : '>']
-  for (const order of orders) spellings.set(`${order}${letter}${bytes}`, dtype)
-  if (bytes > 1) spellings.set(`${letter}${bytes * 8}`, dtype)
+  if (dtype === 'bfloat16') continue
+  const letter = dtype.startsWith('u') ? 'u' : (dtype[0] ?? '')
+  const orders = bytes === 1 ? ['', '|', '=', '<', '>'] : nativeOrders
+  for (const order of orders) spellings.set(`${order}${letter}${bytes}`, { dtype, complex: false })
+  if (bytes > 1) spellings.set(`${letter}${bytes * 8}`, { dtype, complex: false })
 }
-spellings.set('?', 'bool')
-
-function isUnsigned(dtype: DType): boolean {
-  return dtype.startsWith('u')
+spellings.set('?', { dtype: 'bool', complex: false })
+spellings.set('bf16', { dtype: 'bfloat16', complex: false })
+for (const [bytes, dtype] of [
+  [8, 'float32'],
+  [16, 'float64'],
+] as const) {
+  spellings.set(`complex${bytes * 8}`, { dtype, complex: true })
+  for (const order of nativeOrders) spellings.set(`${order}c${bytes}`, { dtype, complex: true })
 }
 
 /**
- * The dtype that `text` names: a long name ('float64'), a numpy code in native byte order ('<f8', 'f8',
- * '|u1', '=i4') or a short name ('f64', 'u16').
+ * The element type that `text` names: a long name ('float64', 'complex64'), a numpy code in native byte order ('<f8',
+ * 'f8', '|u1', '=i4') or a short name ('f64', 'bf16').
  *
- * 'i8' and 'u8' are numpy codes, which count bytes, and so have 64 bits. Throws ERR_INVALID_ARG_TYPE for a non-string, ERR_UNSUPPORTED_DTYPE for a dtype that
- * is known and not held here, and ERR_INVALID_ARG_VALUE for text that names nothing.
+ * 'i8' and 'u8' are numpy codes, which count bytes, and so have 64 bits. `foreign` allows codes of the other byte order,
+ * which only a file can have. Throws ERR_INVALID_ARG_TYPE for a non-string, ERR_UNSUPPORTED_DTYPE for a dtype that is
+ * known and not held here, and ERR_INVALID_ARG_VALUE for text that names nothing.
  */
-export function parseDType(text: unknown): DType {
+export function parseElementType(text: unknown, foreign = false): ElementType {
   if (typeof text !== 'string') throw invalidArgType('dtype', 'of type string', text)
-  const dtype = spellings.get(text)
-  if (dtype !== undefined) return dtype
-  if (UNSUPPORTED.test(text)) {
-    const message = `dtype ${text} is not supported; supported are ${dtypes.join(', ')}`
-    throw new MmapError(message, { code: 'ERR_UNSUPPORTED_DTYPE', dtype: text })
-  }
+  const found = spellings.get(text)
+  if (found !== undefined) return found
   const swapped = /^[<>]\w+$/.test(text) ? spellings.get(text.slice(1)) : undefined
+  if (swapped !== undefined && foreign) return swapped
   if (swapped !== undefined) {
-    const message = `dtype ${text} is of the other byte order, which only a file can have; write '${swapped}'`
+    const message = `dtype ${text} is of the other byte order, which only a file can have; write '${swapped.dtype}'`
     throw new MmapError(message, { code: 'ERR_UNSUPPORTED_DTYPE', dtype: text })
   }
-  throw invalidArgValue('dtype', `must be one of ${dtypes.join(', ')}`, text)
+  if (UNSUPPORTED.test(text)) {
+    const message = `dtype ${text} is not supported; supported are ${dtypes.join(', ')}, complex64, complex128`
+    throw new MmapError(message, { code: 'ERR_UNSUPPORTED_DTYPE', dtype: text })
+  }
+  throw invalidArgValue('dtype', `must be one of ${dtypes.join(', ')}, complex64, complex128`, text)
+}
+
+/** The dtype that `text` names, as `parseElementType`; a complex type is refused, because a view has its parts. */
+export function parseDType(text: unknown): DType {
+  const { dtype, complex } = parseElementType(text)
+  if (!complex) return dtype
+  const message = `dtype ${text} is that of a file; a view has its parts, as '${dtype}' with a last axis of 2`
+  throw new MmapError(message, { code: 'ERR_UNSUPPORTED_DTYPE', dtype: text as string })
 }
 
 /**
@@ -200,6 +218,6 @@ export function conversion(
     return (value) => (Number.isFinite(value) ? BigInt(Math.trunc(value as number)) : 0n)
   }
   if (!isBigInt(from)) return undefined
-  if (to === 'float32' || to === 'float64') return Number
+  if (to.includes('float')) return Number
   return (value) => Number(BigInt.asUintN(32, value as bigint))
 }

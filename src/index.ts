@@ -10,7 +10,16 @@ export type { Order } from './layout.js'
 export type { MappedView } from './mapped-view.js'
 export { MmapArray } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
-export { type Format, type Mode, type OpenOptions, open, openSync } from './open.js'
+export {
+  type Entry,
+  type Format,
+  list,
+  listSync,
+  type Mode,
+  type OpenOptions,
+  open,
+  openSync,
+} from './open.js'
 export type { PathLike } from './path.js'
 export { type Selection, type Slice, slice } from './selection.js'
 export type { NdArrayLike, NestedArray, Source } from './source.js'

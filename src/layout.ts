@@ -97,7 +97,8 @@ export function checkShape(shape: unknown, name = 'shape'): number[] {
   return extents
 }
 
-function checkIntegers(list: unknown, name: string, min?: number): number[] {
+/** A copy of a list of integers as a plain array, checked as `checkShape` does, negative ones allowed. */
+export function checkIntegers(list: unknown, name: string, min?: number): number[] {
   if (!Array.isArray(list) && !ArrayBuffer.isView(list)) {
     throw invalidArgType(name, 'an array of integers', list)
   }

@@ -5,12 +5,13 @@
  * which also holds for elements that no typed array can show.
  */
 import { constants } from 'node:buffer'
-import { allocate, bytesOf, checkValue, type DType, type TypedArrayOf, type ValueOf } from './dtype.js'
+import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
 import type { NativeArray } from './native.js'
 import { NdViewBase, type ViewInit } from './nd-view.js'
 import { resolveSource, type Source } from './source.js'
+import { allocate, bytesOf, type Data, DataViewStore, isStore, put } from './store.js'
 import type { Strided } from './strided.js'
 
 /** What all views of one open file share. */
@@ -18,14 +19,17 @@ export class MappedFile {
   readonly native: NativeArray
   readonly path: string
   readonly mode: 'r' | 'r+' | 'c'
+  /** Bytes that strides and offsets of views of this file count. */
+  readonly unit: number
   closed = false
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
 
-  constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c') {
+  constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
     this.path = path
     this.mode = mode
+    this.unit = unit
   }
 
   /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
@@ -81,7 +85,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   override fill(value: ValueOf<D>): this {
     this.checkWritable()
     const element = allocate(this.dtype, 1)
-    element[0] = checkValue(this.dtype, value) as never
+    put(element, 0, checkValue(this.dtype, value))
     this.file.native.fill(layoutOf(this), bytesOf(element))
     return this
   }
@@ -100,7 +104,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return this
   }
 
-  protected override gather(): TypedArrayOf<D> {
+  protected override gather(): Data<D> {
     if (this.memory.isGone) throw this.memory.gone()
     const elements = allocate(this.dtype, this.size)
     if (!isPlainMemory(elements)) return super.gather()
@@ -129,7 +133,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     if (this.memory.isGone) throw this.memory.gone()
     if (sizeOf(this.shape) === 0) return [0, 0]
     const [low, high] = reach(this)
-    return [low * this.itemsize, (high + 1 - low) * this.itemsize]
+    const { unit } = this.file
+    return [low * unit, (high - low) * unit + this.itemsize]
   }
 }
 
@@ -138,9 +143,9 @@ function layoutOf({ offset, shape, stride }: Layout): Layout {
   return { offset: shape.includes(0) ? 0 : offset, shape, stride }
 }
 
-/** A typed array that native code can look into: not shared, and no longer than a Uint8Array of this runtime. */
-function isPlainMemory(data: Strided['data']): data is TypedArrayOf<DType> {
-  return (
-    ArrayBuffer.isView(data) && data.buffer instanceof ArrayBuffer && data.byteLength <= constants.MAX_LENGTH
-  )
+/** Memory that native code can look into: its own buffer, not shared, no longer than a Uint8Array of this runtime. */
+function isPlainMemory(data: Strided['data']): boolean {
+  if (isStore(data))
+    return data instanceof DataViewStore && !data.isForeign && data.bytes.length <= constants.MAX_LENGTH
+  return data.buffer instanceof ArrayBuffer && data.byteLength <= constants.MAX_LENGTH
 }

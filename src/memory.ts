@@ -6,9 +6,9 @@
  * than four kinds of typed array is five times slower in V8, in the whole process; here every access meets
  * one kind only.
  */
-import { checkValue, constructors, type DType, isBigInt, type ScalarOf } from './dtype.js'
+import { checkValue, type DType, isBigInt, type ScalarOf } from './dtype.js'
 import { MmapError } from './errors.js'
-import { type Data, type ElementStore, isStore } from './store.js'
+import { allocate, type Data, type ElementStore, isStore } from './store.js'
 
 const KIND: { readonly [D in DType]: number } = {
   bool: 0,
@@ -22,9 +22,11 @@ const KIND: { readonly [D in DType]: number } = {
   uint64: 7,
   float32: 8,
   float64: 9,
+  float16: 10,
+  bfloat16: 11,
 }
-const STORE = 10
-const GONE = 11
+const STORE = 11
+const GONE = 12
 /** Whichever typed array a line of a switch is for. */
 type AnyArray = { [index: number]: number | bigint } & Data
 
@@ -70,7 +72,7 @@ export class Memory<D extends DType = DType> {
 
   /** Lets go of the data: every later use throws, also where the buffer itself cannot be detached. */
   release(): void {
-    this.current = this.kind === STORE ? EMPTY : new constructors[this.dtype](0)
+    this.current = this.kind === STORE ? EMPTY : allocate(this.dtype, 0)
     this.kind = GONE
   }
 
@@ -116,6 +118,8 @@ export class Memory<D extends DType = DType> {
         return data[at]
       case 9:
         return data[at]
+      case 10:
+        return data[at]
       case STORE:
         return (this.current as ElementStore).get(at)
       default:
@@ -155,6 +159,9 @@ export class Memory<D extends DType = DType> {
         data[at] = value
         return data[at]
       case 9:
+        data[at] = value
+        return data[at]
+      case 10:
         data[at] = value
         return data[at]
       case STORE:

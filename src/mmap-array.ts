@@ -31,16 +31,12 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   /** @internal */
   static wrap<D extends DType>(native: NativeArray, path: string, mode: Mode): MmapArray<D> {
-    const file = new MappedFile(native, path, mode)
     try {
       const facts = native.facts()
-      const { shape, stride } = facts
+      const { shape, stride, offset, unit } = facts
+      const file = new MappedFile(native, path, mode, unit)
       const memory = new Memory(dataOf<D>(native, facts), facts.dtype as D, () => file.gone())
-      return new MmapArray(
-        new ViewInit(memory, { shape, stride, offset: 0 }, mode === 'r', null),
-        file,
-        facts,
-      )
+      return new MmapArray(new ViewInit(memory, { shape, stride, offset }, mode === 'r', null), file, facts)
     } catch (error) {
       native.close()
       throw error
@@ -129,9 +125,10 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 /** The array's bytes as a typed array where one can show them, else as an element store. */
 function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts): Data<D> {
   const dtype = facts.dtype as D
+  const { units, unit } = facts
   // An empty array maps nothing.
-  const buffer = facts.nbytes === 0 ? new ArrayBuffer(0) : native.buffer()
-  const length = facts.nbytes / constructors[dtype].BYTES_PER_ELEMENT
-  if (!facts.native) return dataViewStore(dtype, buffer, 0, length, facts.littleEndian)
-  return new constructors[dtype](buffer, 0, length)
+  const buffer = units === 0 ? new ArrayBuffer(0) : native.buffer()
+  const ctor = constructors[dtype]
+  if (facts.native && ctor) return new ctor(buffer, 0, units)
+  return dataViewStore(dtype, buffer, 0, units, facts.littleEndian, unit)
 }

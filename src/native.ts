@@ -10,6 +10,8 @@ import { makeError } from './errors.js'
 export {
   create as createNative,
   createSync as createNativeSync,
+  list as listNative,
+  listSync as listNativeSync,
   type NativeArray,
   type NativeCreateOptions,
   type NativeFacts,

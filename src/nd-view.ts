@@ -15,6 +15,7 @@ import {
   type DType,
   itemsizeOf,
   type ScalarOf,
+  type TypedArrayIn,
   type TypedArrayOf,
   type ValueOf,
 } from './dtype.js'
@@ -36,7 +37,7 @@ import * as scijs from './scijs.js'
 import { type Selection, select } from './selection.js'
 import { resolveSource, type Source } from './source.js'
 import { checkData, type Data, isStore } from './store.js'
-import { assign, fill, gather, nest } from './strided.js'
+import { assign, asTypedArray, fill, gather, nest } from './strided.js'
 
 /** An array of arrays, as deep as the view has axes; for a view without axes the element itself. */
 export type Nested<T> = T | Nested<T>[]
@@ -171,7 +172,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   }
 
   /** The elements in C order, in new memory: what every copying method ends in. Throws ERR_TOO_LARGE. */
-  protected gather(): TypedArrayOf<D> {
+  protected gather(): Data<D> {
     return gather(this)
   }
 
@@ -338,7 +339,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     checkOptions(options, ['copy'], 'toTypedArray')
     const copy = options?.copy ?? false
     if (typeof copy !== 'boolean') throw invalidArgType('copy', 'of type boolean', copy)
-    if (options?.copy) return this.alive().gather()
+    if (copy) return asTypedArray(this.dtype, this.alive().gather())
     const { data, offset, size } = this
     const hint = 'toTypedArray({ copy: true }) copies'
     if (isStore(data)) {
@@ -512,8 +513,8 @@ type UnionToIntersection<U> = (U extends unknown ? (u: U) => void : never) exten
   : never
 
 type TypedArrayForms = {
-  [D in Exclude<DType, 'bool'>]: new (
-    data: TypedArrayOf<D>,
+  [D in Exclude<DType, 'bool' | 'bfloat16'>]: new (
+    data: TypedArrayIn<D>,
     shape?: readonly number[],
     stride?: readonly number[],
     offset?: number,

@@ -3,18 +3,10 @@
  * where they lie. Views, typed arrays and foreign ndarrays are taken in place; only scalars and nested arrays
  * are copied.
  */
-import {
-  allocate,
-  checkValue,
-  type DType,
-  dtypeOf,
-  parseDType,
-  type TypedArray,
-  type ValueOf,
-} from './dtype.js'
+import { checkValue, type DType, dtypeOf, parseDType, type TypedArray, type ValueOf } from './dtype.js'
 import { checkSpelling, invalidArgType, invalidArgValue } from './errors.js'
 import { broadcastLayout, checkLayout, checkShape, contiguousStride, MAX_NDIM, sizeOf } from './layout.js'
-import { checkData } from './store.js'
+import { allocate, checkData, put } from './store.js'
 import { assign, type Strided } from './strided.js'
 
 /**
@@ -69,7 +61,7 @@ export function toStrided(source: unknown, dtype?: DType): Strided {
   }
   const known = dtype ?? dtypeOfValue(source)
   const data = allocate(known, 1)
-  data[0] = checkValue(known, source)
+  put(data, 0, checkValue(known, source))
   return { data, dtype: known, shape: [], stride: [], offset: 0 }
 }
 
@@ -176,7 +168,7 @@ function fillNested(target: Strided, list: unknown, axis: number, at: number): v
   }
   const step = target.stride[axis] as number
   for (const [n, item] of (list as unknown[]).entries()) {
-    if (isRow) (target.data as TypedArray)[at + n] = checkValue(dtype, item)
+    if (isRow) put(target.data, at + n, checkValue(dtype, item))
     else fillNested(target, item, axis + 1, at + n * step)
   }
 }

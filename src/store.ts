@@ -9,12 +9,14 @@ import {
   type DType,
   dtypeOf,
   itemsizeOf,
+  nativeLittleEndian,
   parseDType,
   type ScalarOf,
   type TypedArray,
-  type TypedArrayOf,
+  type TypedArrayIn,
 } from './dtype.js'
 import { invalidArgType, invalidArgValue, MmapError } from './errors.js'
+import { BFLOAT16, decode16, encode16, FLOAT16 } from './half.js'
 
 /**
  * Elements behind two functions, numbered from 0.
@@ -35,7 +37,7 @@ export interface ElementStore<T = number | bigint> {
 }
 
 /** What a view can lie over: a typed array of its dtype, or a store of its elements. */
-export type Data<D extends DType = DType> = TypedArrayOf<D> | ElementStore<ScalarOf<D>>
+export type Data<D extends DType = DType> = TypedArrayIn<D> | ElementStore<ScalarOf<D>>
 
 /** True for data that is read through `get`, false for a typed array. */
 export function isStore(data: Data): data is ElementStore {
@@ -58,24 +60,33 @@ const accessors: { readonly [D in DType]: Accessors<ScalarOf<D>> } = {
   uint32: { get: (v, at, le) => v.getUint32(at, le), set: (v, at, x, le) => v.setUint32(at, x, le) },
   int64: { get: (v, at, le) => v.getBigInt64(at, le), set: (v, at, x, le) => v.setBigInt64(at, x, le) },
   uint64: { get: (v, at, le) => v.getBigUint64(at, le), set: (v, at, x, le) => v.setBigUint64(at, x, le) },
+  float16: {
+    get: (v, at, le) => decode16(v.getUint16(at, le), FLOAT16),
+    set: (v, at, x, le) => v.setUint16(at, encode16(x, FLOAT16), le),
+  },
+  bfloat16: {
+    get: (v, at, le) => decode16(v.getUint16(at, le), BFLOAT16),
+    set: (v, at, x, le) => v.setUint16(at, encode16(x, BFLOAT16), le),
+  },
   float32: { get: (v, at, le) => v.getFloat32(at, le), set: (v, at, x, le) => v.setFloat32(at, x, le) },
   float64: { get: (v, at, le) => v.getFloat64(at, le), set: (v, at, x, le) => v.setFloat64(at, x, le) },
 }
 
-class DataViewStore<D extends DType> implements ElementStore<ScalarOf<D>> {
+/** The store of this library; see `dataViewStore`. */
+export class DataViewStore<D extends DType = DType> implements ElementStore<ScalarOf<D>> {
   // Only declared, for speed, as in `Memory`.
   declare readonly buffer: ArrayBufferLike
   private declare readonly view: DataView
   private declare readonly count: number
-  private declare readonly itemsize: number
+  private declare readonly unit: number
   private declare readonly littleEndian: boolean
   private declare readonly access: Accessors<ScalarOf<D>>
 
-  constructor(dtype: D, buffer: ArrayBufferLike, byteOffset: number, length: number, littleEndian: boolean) {
-    this.buffer = buffer
-    this.itemsize = itemsizeOf(dtype)
-    this.view = new DataView(buffer, byteOffset, length * this.itemsize)
-    this.count = length
+  constructor(dtype: D, view: DataView, count: number, unit: number, littleEndian: boolean) {
+    this.buffer = view.buffer
+    this.view = view
+    this.count = count
+    this.unit = unit
     this.littleEndian = littleEndian
     this.access = accessors[dtype] as Accessors<ScalarOf<D>>
   }
@@ -84,11 +95,21 @@ class DataViewStore<D extends DType> implements ElementStore<ScalarOf<D>> {
     return this.buffer.byteLength === 0 ? 0 : this.count
   }
 
+  /** True when an element is not where a packed array of this machine would have it. */
+  get isForeign(): boolean {
+    return this.littleEndian !== nativeLittleEndian || this.unit * this.count !== this.view.byteLength
+  }
+
+  /** The bytes of the store. */
+  get bytes(): Uint8Array {
+    return new Uint8Array(this.buffer, this.view.byteOffset, this.view.byteLength)
+  }
+
   get(index: number): ScalarOf<D> {
     const missing = undefined as unknown as ScalarOf<D>
     if (!this.holds(index)) return missing
     try {
-      return this.access.get(this.view, index * this.itemsize, this.littleEndian)
+      return this.access.get(this.view, index * this.unit, this.littleEndian)
     } catch {
       return missing // The buffer is detached; asking it first would cost more than the element.
     }
@@ -96,7 +117,7 @@ class DataViewStore<D extends DType> implements ElementStore<ScalarOf<D>> {
 
   set(index: number, value: ScalarOf<D>): ScalarOf<D> {
     if (this.holds(index) && this.length > 0) {
-      this.access.set(this.view, index * this.itemsize, value, this.littleEndian)
+      this.access.set(this.view, index * this.unit, value, this.littleEndian)
     }
     return value
   }
@@ -108,9 +129,11 @@ class DataViewStore<D extends DType> implements ElementStore<ScalarOf<D>> {
 
 /**
  * A store of `length` elements of `dtype` that lie in `buffer` from byte `byteOffset` on, at any alignment
- * and in either byte order.
+ * and in either byte order, `unit` bytes apart.
  *
- * Throws a RangeError when they reach past the end of the buffer.
+ * The unit is the size of an element, or a divisor of it: then the store has an element at each of these
+ * places, and a view takes those that are meant. Throws a RangeError when they reach past the end of the
+ * buffer.
  */
 export function dataViewStore<D extends DType>(
   dtype: D,
@@ -118,8 +141,39 @@ export function dataViewStore<D extends DType>(
   byteOffset: number,
   length: number,
   littleEndian: boolean,
+  unit: number = itemsizeOf(dtype),
 ): ElementStore<ScalarOf<D>> {
-  return new DataViewStore(dtype, buffer, byteOffset, length, littleEndian)
+  const bytes = length === 0 ? 0 : (length - 1) * unit + itemsizeOf(dtype)
+  return new DataViewStore(dtype, new DataView(buffer, byteOffset, bytes), length, unit, littleEndian)
+}
+
+/**
+ * New zeroed memory for `length` elements: a typed array, or a store where no typed array holds the dtype.
+ *
+ * Throws ERR_TOO_LARGE when the runtime cannot make one of that size.
+ */
+export function allocate<D extends DType>(dtype: D, length: number): Data<D> {
+  try {
+    const ctor = constructors[dtype]
+    if (ctor) return new ctor(length)
+    return dataViewStore(dtype, new ArrayBuffer(length * itemsizeOf(dtype)), 0, length, nativeLittleEndian)
+  } catch (cause) {
+    const message = `Cannot hold ${length} elements of ${dtype} in memory (${(cause as Error).message}); work on slices`
+    throw new MmapError(message, { code: 'ERR_TOO_LARGE', cause })
+  }
+}
+
+/** Stores one element, whatever holds it. */
+export function put(data: Data, index: number, value: number | bigint): void {
+  if (isStore(data)) data.set(index, value)
+  else data[index] = value
+}
+
+/** The bytes of data that `allocate` made, or of a typed array, in the same memory. */
+export function bytesOf(data: Data): Uint8Array {
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  if (data instanceof DataViewStore) return data.bytes
+  throw new TypeError('the bytes of a foreign store are not known')
 }
 
 /**
@@ -137,11 +191,7 @@ export function checkData(data: unknown, dtype?: unknown): { data: Data; dtype: 
     if (wanted !== undefined && wanted !== actual) {
       throw invalidArgValue('dtype', `must be '${found}', the dtype of the data`, dtype)
     }
-    return { data: plain(data as TypedArray, constructors[found]), dtype: actual }
-  }
-  if (ArrayBuffer.isView(data) && Object.prototype.toString.call(data) === '[object Float16Array]') {
-    const message = 'dtype float16 is not supported; give the values as a Float32Array'
-    throw new MmapError(message, { code: 'ERR_UNSUPPORTED_DTYPE', dtype: 'float16' })
+    return { data: plain(data as TypedArray, constructors[found] as Constructor), dtype: actual }
   }
   if (!isStoreLike(data)) {
     throw invalidArgType('data', 'a typed array or an element store with length, get and set', data)
@@ -150,7 +200,9 @@ export function checkData(data: unknown, dtype?: unknown): { data: Data; dtype: 
   return { data, dtype: wanted }
 }
 
-function plain(data: TypedArray, ctor: (typeof constructors)[DType]): TypedArray {
+type Constructor = NonNullable<(typeof constructors)[DType]>
+
+function plain(data: TypedArray, ctor: Constructor): TypedArray {
   return data.constructor === ctor ? data : new ctor(data.buffer, data.byteOffset, data.length)
 }
 

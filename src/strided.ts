@@ -6,10 +6,10 @@
  * Axes that continue one another are joined first, so that contiguous parts move in runs (`set`, `fill`), not
  * by element.
  */
-import { allocate, conversion, type DType, type TypedArray, type TypedArrayOf } from './dtype.js'
+import { conversion, type DType, type TypedArray, type TypedArrayOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { broadcastLayout, coalesce, contiguousStride, type Layout, reach, sizeOf } from './layout.js'
-import { type Data, type ElementStore, isStore } from './store.js'
+import { allocate, type Data, type ElementStore, isStore, put } from './store.js'
 
 /** Elements where they lie: what a view has, without its methods. */
 export interface Strided<D extends DType = DType> extends Layout {
@@ -24,27 +24,34 @@ type CopyRun = (to: number, toStride: number, from: number, fromStride: number, 
 const SHORT = 24
 
 /**
- * The elements at C-order positions `[start, stop)` of `source`, in a new typed array; all of them by
+ * The elements at C-order positions `[start, stop)` of `source`, in new memory; all of them by
  * default.
  *
  * Throws ERR_TOO_LARGE when they do not fit into one; take a block at a time then.
  */
-export function gather<D extends DType>(
-  source: Strided<D>,
-  start = 0,
-  stop = sizeOf(source.shape),
-): TypedArrayOf<D> {
+export function gather<D extends DType>(source: Strided<D>, start = 0, stop = sizeOf(source.shape)): Data<D> {
   const data = allocate(source.dtype, stop - start)
   copyRange(flat(source, data, source.dtype, start), source, start, stop)
   return data
+}
+
+/** Gathered elements as a typed array: those that none holds as a Float32Array of the same values. */
+export function asTypedArray<D extends DType>(dtype: D, elements: Data<D>): TypedArrayOf<D> {
+  if (!isStore(elements)) return elements as TypedArrayOf<D>
+  const shape = [elements.length]
+  const layout = { shape, stride: [1], offset: 0 }
+  const data = allocate('float32', elements.length) as Float32Array
+  assign({ ...layout, data, dtype: 'float32' }, { ...layout, data: elements, dtype })
+  return data as TypedArrayOf<D>
 }
 
 /**
  * Elements that are packed in C order, as nested arrays of a shape; for a shape without axes the element
  * itself.
  */
-export function nest(elements: TypedArray, shape: readonly number[]): unknown {
-  let rows: unknown[] = Array.from(elements as ArrayLike<unknown>)
+export function nest(elements: Data, shape: readonly number[]): unknown {
+  const read = reader(elements)
+  let rows: unknown[] = Array.from({ length: elements.length }, (_, at) => read(at))
   if (shape.length === 0) return rows[0]
   for (let axis = shape.length - 1; axis > 0; axis--) {
     const inner = rows
@@ -58,7 +65,7 @@ export function nest(elements: TypedArray, shape: readonly number[]): unknown {
 /** Writes one value, an element of the target's dtype, to every position of `target`. */
 export function fill(target: Strided, value: number | bigint): void {
   const data = allocate(target.dtype, 1)
-  data[0] = value
+  put(data, 0, value)
   copyRange(
     target,
     { data, dtype: target.dtype, shape: target.shape, stride: target.shape.map(() => 0), offset: 0 },
@@ -86,7 +93,7 @@ function setAside(source: Strided): Strided {
 }
 
 /** The layout of `view` packed in C order, over data that begins with position `start`. */
-function flat<D extends DType>(view: Layout, data: TypedArrayOf<D>, dtype: D, start: number): Strided<D> {
+function flat<D extends DType>(view: Layout, data: Data<D>, dtype: D, start: number): Strided<D> {
   return { data, dtype, shape: view.shape, stride: contiguousStride(view.shape), offset: -start }
 }
 

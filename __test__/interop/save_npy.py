@@ -8,7 +8,8 @@ Fortran-contiguous (one axis longer than 1, or no elements) as C.
 
 Element k, in C order, comes from x = (k + 1) * 0x9E3779B97F4A7C15 mod 2^64:
 integers are its low bits, two's complement; floats are its low 16 bits as an
-int16, divided by 8; bool is its lowest bit.
+int16, divided by 8; a complex number has that as both of its parts, the
+second negated; bool is its lowest bit.
 """
 
 import json
@@ -19,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32",
-          "int64", "uint64", "float32", "float64")
+          "int64", "uint64", "float16", "float32", "float64", "complex64",
+          "complex128")
 SHAPES = ((), (0,), (5,), (1, 5), (5, 1), (2, 3), (3, 0, 2), (2, 3, 4),
           (1,) * 32, (1,) * 64)
 
@@ -31,6 +33,9 @@ def make(dtype, shape, order):
         values = mixed % 2 == 1
     elif dtype.startswith("float"):
         values = (mixed.astype("<i2") / 8).astype(dtype)
+    elif dtype.startswith("complex"):
+        part = mixed.astype("<i2") / 8
+        values = (part - 1j * part).astype(dtype)
     else:
         values = mixed.astype(dtype)
     return np.asarray(values.reshape(shape), order=order)

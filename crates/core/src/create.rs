@@ -6,13 +6,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
-use crate::dtype::DType;
+use crate::dtype::ElementType;
 use crate::error::{Error, Result};
 use crate::file;
-use crate::format::{self, Format};
+use crate::format::{self, Format, Raw, Request};
 use crate::header::Header;
 use crate::layout::Order;
 use crate::sys::{self, Folder};
@@ -43,16 +43,18 @@ impl CreateOptions {
     /// The options of [`CreateOptions::new`] with the format that the file name's extension names.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a name without a known extension (`.mmap`, `.npy`).
+    /// [`Error::OutOfRange`] for a name without a known extension (`.mmap`, `.npy`, `.raw`, `.bin`).
     pub fn for_path(path: &Path) -> Result<Self> {
         let extension = path.extension().unwrap_or_default();
-        let format = [Format::Mmap, Format::Npy]
+        let known = [Format::Mmap, Format::Npy, Format::Raw].map(|format| (format.name(), format));
+        let format = known
             .into_iter()
-            .find(|format| extension.eq_ignore_ascii_case(format.name()))
+            .chain([("bin", Format::Raw)])
+            .find_map(|(name, format)| extension.eq_ignore_ascii_case(name).then_some(format))
             .ok_or_else(|| {
                 Error::out_of_range(format!(
                     "{}: the extension names no format that can be written; \
-                     use .mmap or .npy, or give the format",
+                     use .mmap, .npy, .raw or .bin, or give the format",
                     path.display()
                 ))
             })?;
@@ -73,17 +75,30 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts a file for an array of `shape` (elements along each axis), all zeros until written to.
+    /// Starts a file for an array of `shape` (elements along each axis, complex ones whole), zeros until written to.
     ///
     /// # Errors
     /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, any other
     /// [`Error::Io`]; [`Error::TooLarge`] and [`Error::UnsupportedDtype`] where the format cannot say it.
-    pub fn begin(path: &Path, dtype: DType, shape: &[u64], options: &CreateOptions) -> Result<Self> {
+    pub fn begin(
+        path: &Path,
+        element: impl Into<ElementType>,
+        shape: &[u64],
+        options: &CreateOptions,
+    ) -> Result<Self> {
+        let element = element.into();
         let bytes =
-            format::write_header(options.format, dtype, shape, options.order).map_err(|e| e.at(path))?;
+            format::write_header(options.format, element, shape, options.order).map_err(|e| e.at(path))?;
         // Read back, so that the array says of itself what it will say when the file is opened again.
-        let header =
-            format::read_header(&bytes, u64::MAX, Some(options.format), false).map_err(|e| e.at(path))?;
+        let raw = (options.format == Format::Raw).then(|| Raw {
+            element,
+            shape: Some(shape.to_vec()),
+            offset: 0,
+            strides: None,
+            order: options.order,
+        });
+        let request = Request { format: Some(options.format), raw, ..Request::default() };
+        let header = format::read(&mut Cursor::new(&bytes), u64::MAX, &request).map_err(|e| e.at(path))?;
         let failed = |syscall| move |error| Error::io(syscall, path, error);
 
         let target = follow_links(path).map_err(failed("open"))?;
@@ -106,7 +121,8 @@ impl Writer {
             file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
         }
         let len = header.file_len();
-        if options.reserve {
+        // A raw file without elements has no bytes, and no system reserves none.
+        if options.reserve && len > 0 {
             sys::reserve(&file, len).map_err(failed("fallocate"))?;
         } else {
             file.set_len(len).map_err(failed("ftruncate"))?;
@@ -140,7 +156,7 @@ impl Writer {
     /// # Errors
     /// [`Error::OutOfRange`] past the end of the array, [`Error::Io`] when the system refuses.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let len = self.header.nbytes();
+        let len = self.header.data_len();
         let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= len);
         let position = self.header.data_offset().checked_add(offset);
         let (Some(_), Some(position)) = (end, position) else {
@@ -169,7 +185,7 @@ impl Writer {
             return Ok(());
         }
         let block = element.repeat(BLOCK_LEN / element.len());
-        let len = self.header.nbytes();
+        let len = self.header.data_len();
         for offset in (0..len).step_by(block.len()) {
             let rest = usize::try_from(len - offset).unwrap_or(usize::MAX);
             self.write_at(offset, block.get(..rest).unwrap_or(&block))?;

@@ -30,6 +30,10 @@ pub enum DType {
     Int64,
     /// An unsigned integer of 64 bits.
     Uint64,
+    /// An IEEE 754 number of 16 bits.
+    Float16,
+    /// The upper 16 bits of a float32.
+    Bfloat16,
     /// An IEEE 754 number of 32 bits.
     Float32,
     /// An IEEE 754 number of 64 bits.
@@ -38,7 +42,7 @@ pub enum DType {
 
 impl DType {
     /// Every type there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Bool,
         Self::Int8,
         Self::Uint8,
@@ -48,70 +52,11 @@ impl DType {
         Self::Uint32,
         Self::Int64,
         Self::Uint64,
+        Self::Float16,
+        Self::Bfloat16,
         Self::Float32,
         Self::Float64,
     ];
-
-    /// Reads a long name, a numpy code or a short name (`f32`).
-    ///
-    /// `i8` and `u8` are numpy codes and have 64 bits. A name without a byte order means that of this machine, and so
-    /// does every type of one byte.
-    ///
-    /// # Errors
-    /// [`Error::UnsupportedDtype`] for any other text.
-    pub fn parse(text: &str) -> Result<(Self, ByteOrder)> {
-        let short = |dtype: &Self| {
-            dtype.itemsize() > 1 && text == format!("{}{}", dtype.kind(), dtype.itemsize() * 8)
-        };
-        Self::parse_numpy(text).or_else(|error| {
-            Self::ALL.into_iter().find(short).map(|dtype| (dtype, ByteOrder::NATIVE)).ok_or(error)
-        })
-    }
-
-    /// Reads what `numpy.dtype` reads: a long name, or a code such as `<f8`, `f8`, `=i4`, `|u1`, `>d`.
-    ///
-    /// Not read are names whose size depends on the machine that wrote them (`l`, `int`) and numpy's other aliases.
-    ///
-    /// # Errors
-    /// [`Error::UnsupportedDtype`] for any other text.
-    pub fn parse_numpy(text: &str) -> Result<(Self, ByteOrder)> {
-        if let Some(dtype) = Self::ALL.into_iter().find(|dtype| dtype.name() == text) {
-            return Ok((dtype, ByteOrder::NATIVE));
-        }
-        let code = text.strip_prefix(['<', '>', '=', '|']).unwrap_or(text);
-        let dtype = Self::from_code(code).ok_or_else(|| unsupported(text, code))?;
-        let byte_order = match text.chars().next() {
-            _ if dtype.itemsize() == 1 => ByteOrder::NATIVE,
-            Some('<') => ByteOrder::Little,
-            Some('>') => ByteOrder::Big,
-            _ => ByteOrder::NATIVE,
-        };
-        Ok((dtype, byte_order))
-    }
-
-    /// The type of a numpy code without its byte order: a kind and a number of bytes, or a C type's letter.
-    fn from_code(code: &str) -> Option<Self> {
-        let mut chars = code.chars();
-        let (kind, size) = (chars.next()?, chars.as_str());
-        if !size.is_empty() {
-            let size: usize = size.parse().ok()?;
-            return Self::ALL.into_iter().find(|dtype| dtype.kind() == kind && dtype.itemsize() == size);
-        }
-        Some(match kind {
-            '?' => Self::Bool,
-            'b' => Self::Int8,
-            'B' => Self::Uint8,
-            'h' => Self::Int16,
-            'H' => Self::Uint16,
-            'i' => Self::Int32,
-            'I' => Self::Uint32,
-            'q' => Self::Int64,
-            'Q' => Self::Uint64,
-            'f' => Self::Float32,
-            'd' => Self::Float64,
-            _ => return None,
-        })
-    }
 
     /// The long name: `float32`.
     #[must_use]
@@ -126,6 +71,8 @@ impl DType {
             Self::Uint32 => "uint32",
             Self::Int64 => "int64",
             Self::Uint64 => "uint64",
+            Self::Float16 => "float16",
+            Self::Bfloat16 => "bfloat16",
             Self::Float32 => "float32",
             Self::Float64 => "float64",
         }
@@ -136,21 +83,10 @@ impl DType {
     pub const fn itemsize(self) -> usize {
         match self {
             Self::Bool | Self::Int8 | Self::Uint8 => 1,
-            Self::Int16 | Self::Uint16 => 2,
+            Self::Int16 | Self::Uint16 | Self::Float16 | Self::Bfloat16 => 2,
             Self::Int32 | Self::Uint32 | Self::Float32 => 4,
             Self::Int64 | Self::Uint64 | Self::Float64 => 8,
         }
-    }
-
-    /// The numpy code with its byte order: `<f4`, `>i8`, `|u1`.
-    #[must_use]
-    pub fn npy_code(self, byte_order: ByteOrder) -> String {
-        let order = match byte_order {
-            _ if self.itemsize() == 1 => '|',
-            ByteOrder::Little => '<',
-            ByteOrder::Big => '>',
-        };
-        format!("{order}{}{}", self.kind(), self.itemsize())
     }
 
     /// numpy's letter for the kind of number.
@@ -159,7 +95,7 @@ impl DType {
             Self::Bool => 'b',
             Self::Int8 | Self::Int16 | Self::Int32 | Self::Int64 => 'i',
             Self::Uint8 | Self::Uint16 | Self::Uint32 | Self::Uint64 => 'u',
-            Self::Float32 | Self::Float64 => 'f',
+            Self::Float16 | Self::Bfloat16 | Self::Float32 | Self::Float64 => 'f',
         }
     }
 }
@@ -190,6 +126,144 @@ impl ByteOrder {
     }
 }
 
+/// The type of a file's elements: a dtype, its byte order, and whether two of them make a complex number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ElementType {
+    /// The type, or that of the parts of a complex number.
+    pub dtype: DType,
+    /// Which byte comes first.
+    pub byte_order: ByteOrder,
+    /// Whether each element is a real and an imaginary part.
+    pub complex: bool,
+}
+
+impl From<DType> for ElementType {
+    /// Elements of this machine.
+    fn from(dtype: DType) -> Self {
+        Self { dtype, byte_order: ByteOrder::NATIVE, complex: false }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl ElementType {
+    /// Reads a long name (`float32`, `complex64`), a numpy code or a short name (`f32`, `bf16`).
+    ///
+    /// `i8` and `u8` are numpy codes and have 64 bits. A name without a byte order means that of this machine, and so
+    /// does every type of one byte.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedDtype`] for any other text.
+    pub fn parse(text: &str) -> Result<Self> {
+        let short = |dtype: &DType| match dtype {
+            DType::Bfloat16 => text == "bf16" || text == "bfloat16",
+            _ => dtype.itemsize() > 1 && text == format!("{}{}", dtype.kind(), dtype.itemsize() * 8),
+        };
+        Self::parse_numpy(text)
+            .or_else(|error| DType::ALL.into_iter().find(short).map(Self::from).ok_or(error))
+    }
+
+    /// Reads what `numpy.dtype` reads: a long name, or a code such as `<f8`, `f8`, `=i4`, `|u1`, `>d`, `<c8`.
+    ///
+    /// Not read are names whose size depends on the machine that wrote them (`l`, `int`) and numpy's other aliases.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedDtype`] for any other text.
+    pub fn parse_numpy(text: &str) -> Result<Self> {
+        let code = text.strip_prefix(['<', '>', '=', '|']).unwrap_or(text);
+        // A long name has no byte order before it.
+        let named =
+            NAMES.iter().find(|&&(name, ..)| name == text).map(|&(_, dtype, complex)| (dtype, complex));
+        let (dtype, complex) = named.or_else(|| from_code(code)).ok_or_else(|| unsupported(text, code))?;
+        let byte_order = match text.chars().next() {
+            _ if dtype.itemsize() == 1 => ByteOrder::NATIVE,
+            Some('<') => ByteOrder::Little,
+            Some('>') => ByteOrder::Big,
+            _ => ByteOrder::NATIVE,
+        };
+        Ok(Self { dtype, byte_order, complex })
+    }
+
+    /// The long name: `float32`, `complex64`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match (self.complex, self.dtype) {
+            (true, DType::Float32) => "complex64",
+            (true, _) => "complex128",
+            (false, dtype) => dtype.name(),
+        }
+    }
+
+    /// Bytes of one element of the file: of both parts of a complex number.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        if self.complex { self.dtype.itemsize() * 2 } else { self.dtype.itemsize() }
+    }
+
+    /// The numpy code with its byte order: `<f4`, `>i8`, `|u1`, `<c8`; `None` for bfloat16, which numpy has not.
+    #[must_use]
+    pub fn npy_code(self) -> Option<String> {
+        let order = match self.byte_order {
+            _ if self.dtype.itemsize() == 1 => '|',
+            ByteOrder::Little => '<',
+            ByteOrder::Big => '>',
+        };
+        let kind = if self.complex { 'c' } else { self.dtype.kind() };
+        (self.dtype != DType::Bfloat16).then(|| format!("{order}{kind}{}", self.size()))
+    }
+}
+
+/// Long names that numpy knows.
+const NAMES: [(&str, DType, bool); 14] = [
+    ("bool", DType::Bool, false),
+    ("int8", DType::Int8, false),
+    ("uint8", DType::Uint8, false),
+    ("int16", DType::Int16, false),
+    ("uint16", DType::Uint16, false),
+    ("int32", DType::Int32, false),
+    ("uint32", DType::Uint32, false),
+    ("int64", DType::Int64, false),
+    ("uint64", DType::Uint64, false),
+    ("float16", DType::Float16, false),
+    ("float32", DType::Float32, false),
+    ("float64", DType::Float64, false),
+    ("complex64", DType::Float32, true),
+    ("complex128", DType::Float64, true),
+];
+
+/// The type of a numpy code without its byte order: a kind and a number of bytes, or a C type's letter.
+fn from_code(code: &str) -> Option<(DType, bool)> {
+    let mut chars = code.chars();
+    let (kind, size) = (chars.next()?, chars.as_str());
+    let real = |dtype| Some((dtype, false));
+    match (kind, size) {
+        ('?', "") => real(DType::Bool),
+        ('b', "") => real(DType::Int8),
+        ('B', "") => real(DType::Uint8),
+        ('h', "") => real(DType::Int16),
+        ('H', "") => real(DType::Uint16),
+        ('i', "") => real(DType::Int32),
+        ('I', "") => real(DType::Uint32),
+        ('q', "") => real(DType::Int64),
+        ('Q', "") => real(DType::Uint64),
+        ('e', "") => real(DType::Float16),
+        ('f', "") => real(DType::Float32),
+        ('d', "") => real(DType::Float64),
+        ('F', "") | ('c', "8") => Some((DType::Float32, true)),
+        ('D', "") | ('c', "16") => Some((DType::Float64, true)),
+        _ => {
+            let size: usize = size.parse().ok()?;
+            let fits =
+                |dtype: &DType| *dtype != DType::Bfloat16 && dtype.kind() == kind && dtype.itemsize() == size;
+            DType::ALL.into_iter().find(fits).and_then(real)
+        }
+    }
+}
+
 /// Says why `text` names no type of ours; `code` is the same without a byte order.
 fn unsupported(text: &str, code: &str) -> Error {
     let name = code.split('[').next().unwrap_or(code);
@@ -206,17 +280,21 @@ fn unsupported(text: &str, code: &str) -> Error {
         "V" | "void" => {
             "raw bytes and records are not read by this version. Save them as uint8, or each field by itself"
         }
-        "e" | "g" | "c" | "F" | "D" | "G" | "half" | "bfloat" | "longdouble" | "complex" => OTHER_FLOATS,
-        "f" | "float" if matches!(name, "f2" | "f12" | "f16" | "float16" | "float96" | "float128") => {
-            OTHER_FLOATS
+        "g" | "G" | "longdouble" | "clongdouble" => EXTENDED,
+        "f" | "float" | "c" | "complex"
+            if matches!(
+                name,
+                "f12" | "f16" | "float96" | "float128" | "c24" | "c32" | "complex192" | "complex256"
+            ) =>
+        {
+            EXTENDED
         }
         _ => {
-            "expected bool, int8 to int64, uint8 to uint64, float32 or float64, \
-             as such a name, as a numpy code ('<f4') or as a short name ('f32')"
+            "expected bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64, complex64 or \
+             complex128, as such a name, as a numpy code ('<f4') or as a short name ('f32')"
         }
     };
     Error::unsupported_dtype(clip(text), reason)
 }
 
-const OTHER_FLOATS: &str =
-    "half, extended and complex precision are not read by this version. Save the array as float32 or float64";
+const EXTENDED: &str = "extended precision differs from machine to machine and is not read. Save the array as float64 or complex128";

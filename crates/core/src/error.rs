@@ -51,7 +51,7 @@ pub enum Error {
     UnsupportedVersion {
         /// The file.
         path: PathBuf,
-        /// `mmap` or `npy`.
+        /// The name of the format.
         format: &'static str,
         /// The version found, as `1` or `4.0`.
         version: String,
@@ -64,7 +64,7 @@ pub enum Error {
     InvalidHeader {
         /// The file.
         path: PathBuf,
-        /// `mmap` or `npy`.
+        /// The name of the format.
         format: &'static str,
         /// What was found and what was expected.
         reason: String,
@@ -141,6 +141,17 @@ pub enum Error {
         actual: Vec<u64>,
     },
 
+    /// The file holds several arrays, or none, and the name given is not that of one of them.
+    #[error("{}{}", At(path), NameReason { name: name.as_deref(), names })]
+    InvalidName {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        name: Option<String>,
+        /// The names there are; an empty one for an array that has none.
+        names: Vec<String>,
+    },
+
     /// Something that needs contiguous or aligned native memory met memory that is not.
     #[error("{}not contiguous: {reason}", At(path))]
     NotContiguous {
@@ -209,6 +220,7 @@ impl Error {
             Self::UnsupportedDtype { .. } => "ERR_UNSUPPORTED_DTYPE",
             Self::DtypeMismatch { .. } => "ERR_DTYPE_MISMATCH",
             Self::ShapeMismatch { .. } => "ERR_SHAPE_MISMATCH",
+            Self::InvalidName { .. } => "ERR_INVALID_ARG_VALUE",
             Self::NotContiguous { .. } => "ERR_NOT_CONTIGUOUS",
             Self::ReadOnly { .. } => "ERR_READ_ONLY",
             Self::Closed { .. } => "ERR_CLOSED",
@@ -251,6 +263,7 @@ impl Error {
             | Self::UnsupportedDtype { path, .. }
             | Self::DtypeMismatch { path, .. }
             | Self::ShapeMismatch { path, .. }
+            | Self::InvalidName { path, .. }
             | Self::NotContiguous { path, .. }
             | Self::ReadOnly { path }
             | Self::Closed { path }
@@ -272,6 +285,7 @@ impl Error {
             | Self::UnsupportedDtype { path, .. }
             | Self::DtypeMismatch { path, .. }
             | Self::ShapeMismatch { path, .. }
+            | Self::InvalidName { path, .. }
             | Self::NotContiguous { path, .. }
             | Self::ReadOnly { path }
             | Self::Closed { path }
@@ -328,6 +342,46 @@ struct At<'a>(&'a Path);
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.as_os_str().is_empty() { Ok(()) } else { write!(f, "{}: ", self.0.display()) }
+    }
+}
+
+/// Says which names there are, the likely ones first.
+struct NameReason<'a> {
+    name: Option<&'a str>,
+    names: &'a [String],
+}
+
+/// How many names a message lists.
+const MAX_NAMES: usize = 20;
+
+impl fmt::Display for NameReason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name, self.names) {
+            (Some(name), [only]) if only.is_empty() => {
+                return write!(
+                    f,
+                    "the file holds one array, without a name, and none called {:?}. Open it without `name`",
+                    clip(name)
+                );
+            }
+            (_, []) => return f.write_str("the file holds no arrays. Check that this is the file you meant"),
+            (Some(name), _) => write!(f, "the file holds no array called {:?}", clip(name))?,
+            (None, _) => f.write_str("the file holds arrays by name, and no name was given")?,
+        }
+        let asked = self.name.unwrap_or_default().to_lowercase();
+        let near = |name: &&String| {
+            let name = name.to_lowercase();
+            !asked.is_empty() && (name.contains(&asked) || (!name.is_empty() && asked.contains(&name)))
+        };
+        let (likely, others): (Vec<_>, Vec<_>) = self.names.iter().partition(near);
+        for (i, name) in likely.into_iter().chain(others).take(MAX_NAMES).enumerate() {
+            let before = if i == 0 { ". Open it with `name` one of " } else { ", " };
+            write!(f, "{before}{:?}", clip(name))?;
+        }
+        match self.names.len().saturating_sub(MAX_NAMES) {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more, which `list` names"),
+        }
     }
 }
 

@@ -5,11 +5,11 @@
 //! again on the descriptor, because the name may have moved in between.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::format::{self, Format, PREFIX_LEN};
+use crate::format::{self, Entry, Format, Request};
 use crate::header::Header;
 use crate::mode::Mode;
 use crate::sys;
@@ -40,21 +40,20 @@ pub(crate) fn check_regular(metadata: &Metadata) -> io::Result<()> {
     }
 }
 
-/// Reads the header at the start of an open file of `len` bytes: a bounded prefix, never the data.
+/// Reads what an open file of `len` bytes says of an array: descriptions, never the data.
 ///
 /// # Errors
-/// Those of [`format::read_header`], and [`Error::Io`].
-pub(crate) fn read_header(
-    mut file: &File,
-    len: u64,
-    path: &Path,
-    format: Option<Format>,
-    strict: bool,
-) -> Result<Header> {
-    let mut prefix = Vec::with_capacity(PREFIX_LEN);
-    file.by_ref()
-        .take(PREFIX_LEN as u64)
-        .read_to_end(&mut prefix)
-        .map_err(|error| Error::io("read", path, error))?;
-    format::read_header(&prefix, len, format, strict).map_err(|error| error.at(path))
+/// Those of [`format::read`].
+pub(crate) fn read_header(mut file: &File, len: u64, path: &Path, request: &Request) -> Result<Header> {
+    format::read(&mut file, len, request).map_err(|error| error.at(path))
+}
+
+/// Lists the arrays of the file at `path`, without mapping it: see [`format::list`].
+///
+/// # Errors
+/// Those of [`format::list`], and [`Error::Io`] when the system refuses.
+pub fn list(path: impl AsRef<Path>, format: Option<Format>) -> Result<Vec<Entry>> {
+    let path = path.as_ref();
+    let (mut file, len) = open(path, Mode::ReadOnly)?;
+    format::list(&mut file, len, format).map_err(|error| error.at(path))
 }

@@ -185,7 +185,7 @@ impl Layout {
 }
 
 /// The lowest element that a view with elements reaches, and the highest plus one; `None` below 0 or out of range.
-fn reach(offset: u64, shape: &[u64], strides: &[i64]) -> Option<(u64, u64)> {
+pub(crate) fn reach(offset: u64, shape: &[u64], strides: &[i64]) -> Option<(u64, u64)> {
     let start = i128::from(offset);
     let (low, high) = shape.iter().zip(strides).try_fold((start, start), |(low, high), (&n, &stride)| {
         let way = i128::from(n).checked_sub(1)?.checked_mul(i128::from(stride))?;

@@ -1,6 +1,6 @@
 //! Array files larger than memory as ndarrays: memory-mapped, in read-only, read-write and copy-on-write modes.
 //!
-//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds `.npy`. It knows nothing of
+//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds those of numpy and safetensors and files that say nothing of themselves. It knows nothing of
 //! Node.js; the npm package `mmap-ndarray` is one of its callers.
 //!
 //! ```
@@ -36,9 +36,10 @@ mod sys;
 
 pub use array::{DynMmapArray, MmapArray, OpenOptions};
 pub use create::{CreateOptions, Writer};
-pub use dtype::{ByteOrder, DType};
+pub use dtype::{ByteOrder, DType, ElementType};
 pub use error::{Error, Result};
-pub use format::Format;
+pub use file::list;
+pub use format::{Entry, Format, Raw, Request};
 pub use header::Header;
 pub use kernel::{Bool, Element};
 pub use layout::{Layout, Order};

@@ -4,35 +4,41 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mmap_ndarray_core::kernel::{self, RawView};
-use mmap_ndarray_core::{ByteOrder, DynMmapArray, Error as CoreError, Result as CoreResult};
+use mmap_ndarray_core::{ByteOrder, DynMmapArray, ElementType, Error as CoreError, Result as CoreResult};
 use napi::bindgen_prelude::{Object, Unknown};
 use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::buffer::{self, Buffer};
-use crate::convert::{NativeLayout, dtype_named, number, size};
+use crate::convert::{NativeLayout, number, size};
 use crate::error::js_error;
 use crate::task;
 
-/// What is known of an array for as long as it is open; counts in elements, sizes in bytes.
+/// What is known of an array for as long as it is open.
 #[napi(object)]
 pub struct NativeFacts {
     /// Long name of the dtype.
     pub dtype: String,
     /// The file's own code of the dtype.
     pub descr: String,
-    /// mmap or npy.
+    /// Name of the file's format.
     pub format: String,
     /// Elements along each axis.
     pub shape: Vec<f64>,
-    /// Elements between neighbours along each axis.
+    /// Units between neighbours along each axis.
     pub stride: Vec<f64>,
-    /// Bytes of the elements.
-    pub nbytes: f64,
+    /// Units from the start of the buffer to the first element.
+    pub offset: f64,
+    /// Bytes that stride and offset count: those of an element, or a divisor of it.
+    pub unit: f64,
+    /// Positions that an element can have in the buffer.
+    pub units: f64,
     /// Whether the elements are in this machine's byte order and aligned.
     pub native: bool,
     /// The byte order of the elements.
     pub little_endian: bool,
+    /// Whether the last axis holds the two parts of complex numbers.
+    pub complex: bool,
 }
 
 /// An array and the buffer that JavaScript sees it through.
@@ -77,16 +83,22 @@ impl NativeArray {
             let header = array.header();
             let numbers =
                 |counts: &[u64]| counts.iter().map(|&n| number(n, "an axis")).collect::<CoreResult<_>>();
-            let strides = array.strides().iter().map(|stride| number(stride.unsigned_abs(), "a stride"));
+            let stride = |&stride: &i64| {
+                let magnitude = number(stride.unsigned_abs(), "a stride")?;
+                Ok(if stride < 0 { -magnitude } else { magnitude })
+            };
             Ok(NativeFacts {
                 dtype: header.dtype().name().to_owned(),
                 descr: header.descr().to_owned(),
                 format: header.format().name().to_owned(),
                 shape: numbers(header.shape())?,
-                stride: strides.collect::<CoreResult<_>>()?,
-                nbytes: number(header.nbytes(), "the size in bytes")?,
+                stride: array.strides().iter().map(stride).collect::<CoreResult<_>>()?,
+                offset: number(header.offset(), "the offset")?,
+                unit: number(header.unit(), "the unit")?,
+                units: number(array.units(), "the size")?,
                 native: array.is_native(),
                 little_endian: header.byte_order() == ByteOrder::Little,
+                complex: header.element().complex,
             })
         })
     }
@@ -144,7 +156,7 @@ impl NativeArray {
     ) -> Result<()> {
         let memory = buffer::memory(&env, &source)?;
         self.with(&env, |open| {
-            let source = memory.view(dtype_named(&dtype)?, &source_layout)?;
+            let source = memory.view(ElementType::parse(&dtype)?.dtype, &source_layout)?;
             kernel::assign(&open.target(&layout)?, &source)
         })
     }
@@ -202,7 +214,7 @@ impl Open {
     }
 
     fn view(&self, layout: &NativeLayout) -> CoreResult<RawView> {
-        let layout = layout.check(self.array.len())?;
+        let layout = layout.check(self.array.units())?;
         buffer::view(&self.array, &layout)
     }
 }

@@ -11,9 +11,7 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mmap_ndarray_core::kernel::RawView;
-use mmap_ndarray_core::{
-    ByteOrder, DType, DynMmapArray, Error as CoreError, Layout, Mapping, Result as CoreResult,
-};
+use mmap_ndarray_core::{DType, DynMmapArray, Error as CoreError, Layout, Mapping, Result as CoreResult};
 use napi::bindgen_prelude::{FromNapiValue, JsValue};
 use napi::{Env, Error, Result, Status, Unknown, sys};
 
@@ -255,8 +253,8 @@ impl Memory {
         let len = self.len / dtype.itemsize();
         let layout = layout.check(len as u64)?;
         // SAFETY:
-        // - `len` elements fit into the memory, which is JavaScript's and writable for the length of this call.
-        unsafe { RawView::new(self.first, len, dtype, ByteOrder::NATIVE, &layout) }
+        // - the memory is JavaScript's, and readable and writable for the length of this call.
+        unsafe { RawView::new(self.first, self.len, dtype.itemsize(), dtype.into(), &layout) }
     }
 
     /// All of this memory as an array of `shape` in C order.
@@ -266,7 +264,7 @@ impl Memory {
         let layout = Layout::contiguous(shape, mmap_ndarray_core::Order::C, len as u64)?;
         // SAFETY:
         // - as in `view`.
-        unsafe { RawView::new(self.first, len, dtype, ByteOrder::NATIVE, &layout) }
+        unsafe { RawView::new(self.first, self.len, dtype.itemsize(), dtype.into(), &layout) }
     }
 }
 

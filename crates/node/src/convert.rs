@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use mmap_ndarray_core::{CreateOptions, DType, Error, Format, Layout, Mode, OpenOptions, Order, Result};
+use mmap_ndarray_core::{
+    CreateOptions, ElementType, Entry, Error, Format, Layout, Mode, OpenOptions, Order, Raw, Result,
+};
 use napi_derive::napi;
 
 const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
@@ -34,6 +36,15 @@ fn counts(values: &[f64], what: &str) -> Result<Vec<u64>> {
     values.iter().map(|&value| count(value, what)).collect()
 }
 
+fn distances(values: &[f64]) -> Result<Vec<i64>> {
+    let distance = |&value: &f64| {
+        // An integer of magnitude up to 2^53 - 1.
+        let magnitude = count(value.abs(), "a stride")?.cast_signed();
+        Ok(if value < 0.0 { -magnitude } else { magnitude })
+    };
+    values.iter().map(distance).collect()
+}
+
 /// A count of the core as a number.
 #[expect(clippy::cast_precision_loss, reason = "checked to be at most 2^53 - 1")]
 pub(crate) fn number(value: u64, what: &str) -> Result<f64> {
@@ -60,13 +71,8 @@ pub struct NativeLayout {
 impl NativeLayout {
     /// The layout, proved to lie inside `len` elements.
     pub(crate) fn check(&self, len: u64) -> Result<Layout> {
-        let stride = |&value: &f64| {
-            // An integer of magnitude up to 2^53 - 1.
-            let magnitude = count(value.abs(), "a stride")?.cast_signed();
-            Ok(if value < 0.0 { -magnitude } else { magnitude })
-        };
-        let strides = self.stride.iter().map(stride).collect::<Result<Vec<i64>>>()?;
-        Layout::new(count(self.offset, "offset")?, counts(&self.shape, "an axis of shape")?, strides, len)
+        let (shape, strides) = (counts(&self.shape, "an axis of shape")?, distances(&self.stride)?);
+        Layout::new(count(self.offset, "offset")?, shape, strides, len)
     }
 }
 
@@ -75,31 +81,85 @@ impl NativeLayout {
 pub struct NativeOpenOptions {
     /// r, r+ or c.
     pub mode: String,
-    /// mmap or npy; found from the content without.
+    /// mmap, npy, safetensors, npz or raw; found from the content without.
     pub format: Option<String>,
-    /// Long name of the dtype expected.
+    /// Long name of the dtype expected; of a raw file's elements.
     pub dtype: Option<String>,
-    /// Shape expected, in elements.
+    /// Shape expected, in elements; of a raw file, complex elements whole.
     pub shape: Option<Vec<f64>>,
     /// Refuse trailing bytes and padding that is not zero.
     pub strict: bool,
+    /// Which array, where the file holds them by name.
+    pub name: Option<String>,
+    /// Raw only: the byte where the first element starts.
+    pub offset: Option<f64>,
+    /// Raw only: elements between neighbours along each axis.
+    pub strides: Option<Vec<f64>>,
+    /// Raw only: C or F.
+    pub order: Option<String>,
 }
 
 impl NativeOpenOptions {
     pub(crate) fn check(&self) -> Result<OpenOptions> {
         let mut options = OpenOptions::new(Mode::parse(&self.mode)?);
+        let element = self.dtype.as_deref().map(ElementType::parse).transpose()?;
+        let shape = self.shape.as_deref().map(|shape| counts(shape, "an axis of shape")).transpose()?;
         options.format = self.format.as_deref().map(format_named).transpose()?;
-        options.dtype = self.dtype.as_deref().map(dtype_named).transpose()?;
-        options.shape = self.shape.as_deref().map(|shape| counts(shape, "an axis of shape")).transpose()?;
         options.strict = self.strict;
+        options.name.clone_from(&self.name);
+        if options.format == Some(Format::Raw) {
+            let element = element.ok_or_else(|| Error::OutOfRange {
+                reason: "a raw file does not say what it holds; give its dtype".to_owned(),
+            })?;
+            let offset = count(self.offset.unwrap_or(0.0), "offset")?;
+            let strides = self.strides.as_deref().map(distances).transpose()?;
+            let order = self.order.as_deref().map_or(Ok(Order::C), order_named)?;
+            options.raw = Some(Raw { element, shape, offset, strides, order });
+            return Ok(options);
+        }
+        if self.offset.is_some() || self.strides.is_some() || self.order.is_some() {
+            return Err(Error::OutOfRange {
+                reason: "offset, strides and order say where a raw file's elements lie; give format 'raw' with them"
+                    .to_owned(),
+            });
+        }
+        options.dtype = element;
+        options.shape = shape;
         Ok(options)
+    }
+}
+
+/// One array that a file holds.
+#[napi(object)]
+pub struct NativeEntry {
+    /// What to open it by; empty for the one array of a file without names.
+    pub name: String,
+    /// Long name of the dtype, or the file's own code of one that is not read.
+    pub dtype: String,
+    /// Elements along each axis, complex ones whole.
+    pub shape: Vec<f64>,
+    /// The byte of the file where it starts.
+    pub offset: f64,
+}
+
+impl TryFrom<Entry> for NativeEntry {
+    type Error = Error;
+
+    fn try_from(entry: Entry) -> Result<Self> {
+        let axis = |&n: &u64| number(n, "an axis");
+        Ok(Self {
+            shape: entry.shape.iter().map(axis).collect::<Result<_>>()?,
+            offset: number(entry.offset, "the offset")?,
+            name: entry.name,
+            dtype: entry.dtype,
+        })
     }
 }
 
 /// What a new file is to hold.
 #[napi(object)]
 pub struct NativeCreateOptions {
-    /// mmap or npy; from the file name's extension without.
+    /// mmap, npy or raw; from the file name's extension without.
     pub format: Option<String>,
     /// Long name of the dtype.
     pub dtype: String,
@@ -114,25 +174,29 @@ pub struct NativeCreateOptions {
 }
 
 impl NativeCreateOptions {
-    pub(crate) fn check(&self, path: &Path) -> Result<(DType, Vec<u64>, CreateOptions)> {
+    pub(crate) fn check(&self, path: &Path) -> Result<(ElementType, Vec<u64>, CreateOptions)> {
         let mut options = match &self.format {
             Some(format) => CreateOptions::new(format_named(format)?),
             None => CreateOptions::for_path(path)?,
         };
-        options.order = if self.order == "F" { Order::Fortran } else { Order::C };
+        options.order = order_named(&self.order)?;
         options.overwrite = self.overwrite;
         options.reserve = self.reserve;
-        Ok((dtype_named(&self.dtype)?, counts(&self.shape, "an axis of shape")?, options))
+        Ok((ElementType::parse(&self.dtype)?, counts(&self.shape, "an axis of shape")?, options))
     }
 }
 
-pub(crate) fn dtype_named(name: &str) -> Result<DType> {
-    DType::parse(name).map(|(dtype, _)| dtype)
+fn order_named(name: &str) -> Result<Order> {
+    match name {
+        "C" => Ok(Order::C),
+        "F" => Ok(Order::Fortran),
+        _ => Err(Error::OutOfRange { reason: format!("order is {name:?}; expected 'C' or 'F'") }),
+    }
 }
 
-fn format_named(name: &str) -> Result<Format> {
-    [Format::Mmap, Format::Npy]
-        .into_iter()
-        .find(|format| format.name() == name)
-        .ok_or_else(|| Error::OutOfRange { reason: format!("format is {name:?}; expected 'mmap' or 'npy'") })
+pub(crate) fn format_named(name: &str) -> Result<Format> {
+    Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
+        let names = Format::ALL.map(|format| format!("'{}'", format.name())).join(", ");
+        Error::OutOfRange { reason: format!("format is {name:?}; expected one of {names}") }
+    })
 }

@@ -1,4 +1,4 @@
-//! Opening: one function, called here or on a thread.
+//! Opening and listing: one function each, called here or on a thread.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::array::NativeArray;
-use crate::convert::NativeOpenOptions;
+use crate::convert::{NativeEntry, NativeOpenOptions, format_named};
 use crate::error::js_error;
 use crate::task;
 
@@ -26,4 +26,21 @@ pub fn open_sync(env: Env, path: String, options: NativeOpenOptions) -> Result<N
 #[napi(catch_unwind, ts_return_type = "Promise<NativeArray>")]
 pub fn open(env: &Env, path: String, options: NativeOpenOptions) -> Result<Object<'_>> {
     task::promise(env, move || open_array(path.into(), options), |_, array| Ok(NativeArray::new(array)))
+}
+
+fn list_arrays(path: PathBuf, format: Option<&str>) -> CoreResult<Vec<NativeEntry>> {
+    let entries = mmap_ndarray_core::list(&path, format.map(format_named).transpose()?)?;
+    entries.into_iter().map(|entry| NativeEntry::try_from(entry).map_err(|error| error.at(&path))).collect()
+}
+
+/// Lists the arrays that a file holds, without mapping it.
+#[napi(catch_unwind)]
+pub fn list_sync(env: Env, path: String, format: Option<String>) -> Result<Vec<NativeEntry>> {
+    list_arrays(path.into(), format.as_deref()).map_err(|error| js_error(&env, error))
+}
+
+/// Lists the arrays that a file holds, without mapping it or holding up the caller's thread.
+#[napi(catch_unwind, ts_return_type = "Promise<Array<NativeEntry>>")]
+pub fn list(env: &Env, path: String, format: Option<String>) -> Result<Object<'_>> {
+    task::promise(env, move || list_arrays(path.into(), format.as_deref()), |_, entries| Ok(entries))
 }

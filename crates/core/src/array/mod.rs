@@ -12,10 +12,10 @@ use std::sync::Arc;
 use ndarray::{Array, IxDyn};
 
 use crate::create::Writer;
-use crate::dtype::{ByteOrder, DType};
+use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
 use crate::file;
-use crate::format::Format;
+use crate::format::{Format, Raw, Request};
 use crate::header::Header;
 use crate::kernel::{self, Element, RawView};
 use crate::layout::{Layout, Order};
@@ -32,18 +32,22 @@ pub struct OpenOptions {
     /// The format; found from the content where it is `None`, never from the name.
     pub format: Option<Format>,
     /// The dtype expected: [`Error::DtypeMismatch`] for another.
-    pub dtype: Option<DType>,
+    pub dtype: Option<ElementType>,
     /// The shape expected, in elements: [`Error::ShapeMismatch`] for another.
     pub shape: Option<Vec<u64>>,
     /// Refuse bytes after the array and padding that is not zero.
     pub strict: bool,
+    /// Which array, where the file holds them by name: a tensor, a member of an npz file, a field of records.
+    pub name: Option<String>,
+    /// What a raw file holds.
+    pub raw: Option<Raw>,
 }
 
 impl OpenOptions {
     /// Any array, in this mode.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, format: None, dtype: None, shape: None, strict: false }
+        Self { mode, format: None, dtype: None, shape: None, strict: false, name: None, raw: None }
     }
 }
 
@@ -64,20 +68,25 @@ impl DynMmapArray {
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses; the header's errors (`InvalidMagic`, `UnsupportedVersion`,
-    /// `InvalidHeader`, `FileTooShort`, `TrailingData`, `UnsupportedDtype`); `DtypeMismatch` and `ShapeMismatch`
-    /// where the file is not what `options` expect; `TooLarge`.
+    /// `InvalidHeader`, `FileTooShort`, `TrailingData`, `UnsupportedDtype`); `InvalidName` where it has no array of that
+    /// name; `DtypeMismatch` and `ShapeMismatch` where the file is not what `options` expect; `OutOfRange` where `raw` leaves
+    /// the file; `TooLarge`.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
         let (file, len) = file::open(path, options.mode)?;
-        let header = file::read_header(&file, len, path, options.format, options.strict)?;
-        if let Some(expected) = options.dtype
-            && expected != header.dtype()
-        {
-            return Err(Error::DtypeMismatch {
-                path: path.to_path_buf(),
-                expected: expected.name().to_owned(),
-                actual: header.dtype().name().to_owned(),
-            });
+        let OpenOptions { format, strict, name, raw, .. } = options;
+        let request = Request { format: *format, name: name.clone(), strict: *strict, raw: raw.clone() };
+        let header = file::read_header(&file, len, path, &request)?;
+        if let Some(expected) = options.dtype {
+            // A complex file is one of its parts as well; the other way round it is not.
+            let found = header.element();
+            if expected.dtype != found.dtype || (expected.complex && !found.complex) {
+                return Err(Error::DtypeMismatch {
+                    path: path.to_path_buf(),
+                    expected: expected.name().to_owned(),
+                    actual: found.name().to_owned(),
+                });
+            }
         }
         if let Some(expected) = &options.shape
             && expected != header.shape()
@@ -102,7 +111,7 @@ impl DynMmapArray {
     }
 
     fn map(file: std::fs::File, header: Header, mode: Mode, path: &Path) -> Result<Self> {
-        let mapping = Mapping::new(file, header.data_offset(), header.nbytes(), mode, path)?;
+        let mapping = Mapping::new(file, header.data_offset(), header.data_len(), mode, path)?;
         Ok(Self { header, mapping: Arc::new(mapping), mode, path: path.to_path_buf() })
     }
 
@@ -160,10 +169,11 @@ impl DynMmapArray {
         &self.mapping
     }
 
-    /// Whether the bytes are elements of this machine as they lie: its byte order, and aligned.
+    /// Whether the bytes are elements of this machine as they lie: its byte order, aligned, whole elements apart.
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.header.byte_order().is_native()
+            && self.header.unit() == self.dtype().itemsize() as u64
             && self.mapping.as_ptr().addr().is_multiple_of(self.dtype().itemsize())
     }
 
@@ -178,16 +188,24 @@ impl DynMmapArray {
     /// The view and its copies are not used after the mapping is gone.
     pub unsafe fn raw(&self, layout: &Layout) -> Result<RawView> {
         let header = &self.header;
-        let len = self.mapping.len() / header.dtype().itemsize();
+        let unit = usize::try_from(header.unit()).unwrap_or(usize::MAX);
         // SAFETY:
-        // - `len` elements from the start of the mapping are mapped, readable and writable (fact 1 of `Mapping`),
-        //   for as long as it lives, which the caller promises.
-        unsafe { RawView::new(self.mapping.as_ptr(), len, header.dtype(), header.byte_order(), layout) }
+        // - all bytes of the mapping are mapped, readable and writable (fact 1 of `Mapping`), for as long as it lives,
+        //   which the caller promises.
+        unsafe { RawView::new(self.mapping.as_ptr(), self.mapping.len(), unit, header.element(), layout) }
+    }
+
+    /// How many positions an element can have in the mapping: what layouts of it are made for.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        let header = &self.header;
+        let room = header.data_len().checked_sub(self.dtype().itemsize() as u64);
+        room.map_or(0, |room| room / header.unit() + 1)
     }
 
     /// The layout of the whole array.
     fn layout(&self) -> Result<Layout> {
-        Layout::new(0, self.shape().to_vec(), self.strides().to_vec(), self.len())
+        Layout::new(self.header.offset(), self.shape().to_vec(), self.strides().to_vec(), self.units())
     }
 
     /// Brings what was stored to the disk; nothing to do in the private modes.
@@ -220,10 +238,14 @@ impl DynMmapArray {
     pub fn to_owned_array<A: Element>(&self) -> Result<Array<A, IxDyn>> {
         self.expect_dtype::<A>()?;
         let too_large = |_| {
-            Error::too_large(format!("a copy needs {} bytes of memory; copy in parts", self.header.nbytes()))
-                .at(&self.path)
+            Error::too_large(format!(
+                "a copy needs memory for {} elements of {}; copy in parts",
+                self.len(),
+                self.dtype()
+            ))
+            .at(&self.path)
         };
-        let len = self.mapping.len() / A::DTYPE.itemsize();
+        let len = usize::try_from(self.len()).unwrap_or(usize::MAX);
         let mut values: Vec<A> = Vec::new();
         values.try_reserve_exact(len).map_err(too_large)?;
         let shape = shape_of(&self.header)?;
@@ -231,8 +253,15 @@ impl DynMmapArray {
         // SAFETY:
         // - `values` has room for `len` elements, and nothing else uses it until `set_len`.
         // - the view is gone before `values` moves.
-        let target =
-            unsafe { RawView::new(values.as_mut_ptr().cast(), len, A::DTYPE, ByteOrder::NATIVE, &layout) }?;
+        let target = unsafe {
+            RawView::new(
+                values.as_mut_ptr().cast(),
+                len * size_of::<A>(),
+                size_of::<A>(),
+                A::DTYPE.into(),
+                &layout,
+            )
+        }?;
         // SAFETY:
         // - the mapping lives as long as `self`, and the view ends in this function.
         let source = unsafe { self.raw(&self.layout()?) }?;

@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::path::Path;
 
 use ndarray::{
-    Array, ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn, RawArrayView, RawArrayViewMut,
-    ShapeBuilder,
+    Array, ArrayBase, ArrayView, ArrayViewMut, Axis, Data, Dimension, IxDyn, RawArrayView, RawArrayViewMut,
+    RawData, ShapeBuilder, StrideShape,
 };
 
 use super::{DynMmapArray, OpenOptions};
@@ -37,7 +37,7 @@ impl<A: Element> MmapArray<A> {
 
     /// Writes `source`, of any layout, to a new file in C order and opens it for reading and writing.
     ///
-    /// The format follows the extension: `.mmap` or `.npy`.
+    /// The format follows the extension: see [`CreateOptions::for_path`].
     ///
     /// # Errors
     /// Those of [`CreateOptions::for_path`] and [`create_with`](Self::create_with).
@@ -129,28 +129,55 @@ impl<A: Element> MmapArray<A> {
     /// The elements as an ndarray view of raw pointers, which is safe to have: reading through it is not.
     #[must_use]
     pub fn raw_view(&self) -> RawArrayView<A, IxDyn> {
-        let (shape, strides) = self.ndarray_layout();
-        let first = self.array.mapping.as_ptr().cast::<A>().cast_const();
+        let first = self.array.mapping.as_ptr().cast::<A>();
         // SAFETY:
-        // - the pointer is aligned for `A` (`typed`) and not null; for no elements it dangles, which is allowed.
-        // - shape and strides stay inside the mapping: the header's numbered invariants, and fact 2 of `Mapping`.
-        // - the strides are those of C or Fortran order, so none is negative.
-        unsafe { RawArrayView::from_shape_ptr(shape.strides(strides), first) }
+        // - the facts of `place`.
+        self.turned(unsafe { RawArrayView::from_shape_ptr(self.place(), first) })
     }
 
     /// The elements as a writable ndarray view of raw pointers.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`] in mode `r`.
+    /// [`Error::ReadOnly`] in mode `r`; [`Error::NotContiguous`] where elements share bytes, as with a stride of 0.
     pub fn raw_view_mut(&self) -> Result<RawArrayViewMut<A, IxDyn>> {
+        let path = || self.array.path.clone();
         if !self.array.mode.writable() {
-            return Err(Error::ReadOnly { path: self.array.path.clone() });
+            return Err(Error::ReadOnly { path: path() });
         }
-        let (shape, strides) = self.ndarray_layout();
+        if self.header().overlaps() {
+            let reason = "different elements share bytes, so none can be borrowed for writing".to_owned();
+            return Err(Error::NotContiguous { reason, path: path() });
+        }
         let first = self.array.mapping.as_ptr().cast::<A>();
         // SAFETY:
-        // - as in `raw_view`, and the mapping is writable (fact 1 of `Mapping`).
-        Ok(unsafe { RawArrayViewMut::from_shape_ptr(shape.strides(strides), first) })
+        // - the facts of `place`.
+        // - no element is referenced by two indices: checked above.
+        Ok(self.turned(unsafe { RawArrayViewMut::from_shape_ptr(self.place(), first) }))
+    }
+
+    /// Shape and strides for a view whose first element is the start of the mapping.
+    ///
+    /// ndarray takes strides that are not negative, from the lowest element on, and turns axes afterwards (`turned`).
+    /// What its constructors ask for:
+    /// - the pointer is aligned for `A` (`typed`) and not null; for no elements it dangles, which is allowed.
+    /// - it points to the lowest element: the mapping starts there (`data_offset` of `Header`).
+    /// - shape and strides stay inside the mapping: the conditions of `Header`, and fact 2 of `Mapping`.
+    fn place(&self) -> StrideShape<IxDyn> {
+        // The header was checked and mapped, so all of it fits; an empty array's strides move no pointer.
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let shape: Vec<usize> = self.shape().iter().map(|&n| size(n)).collect();
+        let stride = |&stride: &i64| if self.is_empty() { 0 } else { size(stride.unsigned_abs()) };
+        let strides: Vec<usize> = self.strides().iter().map(stride).collect();
+        IxDyn(&shape).strides(IxDyn(&strides))
+    }
+
+    fn turned<S: RawData<Elem = A>>(&self, mut view: ArrayBase<S, IxDyn>) -> ArrayBase<S, IxDyn> {
+        for (axis, &stride) in self.strides().iter().enumerate() {
+            if stride < 0 && !self.is_empty() {
+                view.invert_axis(Axis(axis));
+            }
+        }
+        view
     }
 
     /// The elements as an ndarray view.
@@ -171,7 +198,7 @@ impl<A: Element> MmapArray<A> {
     /// The elements as a writable ndarray view.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`] in mode `r`.
+    /// Those of [`raw_view_mut`](Self::raw_view_mut).
     ///
     /// # Safety
     /// While the view lives nobody else reads or writes the elements, and nobody makes the file shorter; see
@@ -189,17 +216,6 @@ impl<A: Element> MmapArray<A> {
     /// [`Error::TooLarge`] if they do not fit.
     pub fn to_owned_array(&self) -> Result<Array<A, IxDyn>> {
         self.array.to_owned_array()
-    }
-
-    /// Shape and strides as ndarray takes them; strides that are never used are zero.
-    fn ndarray_layout(&self) -> (IxDyn, IxDyn) {
-        // The header was checked and mapped, so both fit; an empty array's strides move no pointer.
-        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let shape: Vec<usize> = self.shape().iter().map(|&n| size(n)).collect();
-        let empty = self.is_empty();
-        let stride = |&stride: &i64| if empty { 0 } else { size(stride.unsigned_abs()) };
-        let strides: Vec<usize> = self.strides().iter().map(stride).collect();
-        (IxDyn(&shape), IxDyn(&strides))
     }
 }
 

@@ -21,8 +21,7 @@ pub(super) enum Value {
     Int(i64),
     Str(String),
     Tuple(Vec<Value>),
-    /// What is in it is read and forgotten.
-    List,
+    List(Vec<Value>),
     Dict(Vec<(String, Value)>),
 }
 
@@ -35,7 +34,7 @@ impl Value {
             Self::Int(_) => "a number",
             Self::Str(_) => "a string",
             Self::Tuple(_) => "a tuple",
-            Self::List => "a list",
+            Self::List(_) => "a list",
             Self::Dict(_) => "a dict",
         }
     }
@@ -71,8 +70,7 @@ impl<'a> Reader<'a> {
             });
         }
         if self.eat('[') {
-            self.sequence(']', |reader| reader.value(depth))?;
-            return Ok(Value::List);
+            return Ok(Value::List(self.sequence(']', |reader| reader.value(depth))?.0));
         }
         if self.eat('{') {
             return Ok(Value::Dict(self.sequence('}', |reader| reader.pair(depth))?.0));

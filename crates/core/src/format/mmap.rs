@@ -17,14 +17,14 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::Format;
-use crate::dtype::{ByteOrder, DType};
+use crate::dtype::{ByteOrder, DType, ElementType};
 use crate::error::{Error, Result};
 use crate::header::Header;
 use crate::layout::{Order, element_count};
 
 pub(super) const MAGIC: &[u8] = b"MMAP";
 const VERSION: u8 = 1;
-const HEADER_LEN: usize = 64;
+pub(super) const HEADER_LEN: usize = 64;
 const MAX_AXES: usize = 6;
 
 /// The id of each dtype, and the seed's name for it.
@@ -62,8 +62,7 @@ pub(super) fn read(prefix: &[u8], strict: bool) -> Result<Header> {
     let shape = axes.iter().map(|axis| u64::from_le_bytes(*axis)).collect();
     let header = Header::new(
         Format::Mmap,
-        dtype,
-        ByteOrder::Little,
+        ElementType { dtype, byte_order: ByteOrder::Little, complex: false },
         descr.to_owned(),
         shape,
         Order::C,
@@ -86,10 +85,10 @@ pub(super) fn read(prefix: &[u8], strict: bool) -> Result<Header> {
 }
 
 /// Makes the header of an array that the caller has measured.
-pub(super) fn write(dtype: DType, shape: &[u64], order: Order) -> Result<Vec<u8>> {
-    let &(id, ..) = DTYPES.iter().find(|entry| entry.1 == dtype).ok_or_else(|| {
+pub(super) fn write(element: ElementType, shape: &[u64], order: Order) -> Result<Vec<u8>> {
+    let &(id, ..) = DTYPES.iter().find(|entry| ElementType::from(entry.1) == element).ok_or_else(|| {
         Error::unsupported_dtype(
-            dtype.name(),
+            element.name(),
             "an mmap file holds float32, float64, int32 or int64. Write an npy file instead",
         )
     })?;

@@ -2,7 +2,7 @@
 //!
 //! The magic, a version, the length of a text, the text, the elements. The text is a Python dict with the keys
 //! `descr`, `fortran_order` and `shape`. What numpy 2 reads with pickle off is read, what it refuses is refused, save
-//! what [`super::literal`] and [`DType::parse_numpy`] leave out; its limit of 10000 characters holds here too, and is
+//! what [`super::literal`] and [`ElementType::parse_numpy`] leave out; its limit of 10000 characters holds here too, and is
 //! checked before anything is allocated.
 //!
 //! What is written is what numpy writes, spaces included: room for the growing axis to become longer in place, then up
@@ -10,12 +10,13 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::Format;
 use super::literal::{self, Value};
-use crate::dtype::{ByteOrder, DType};
+use super::record::{self, Column, Item};
+use super::{Entry, Format, choose};
+use crate::dtype::ElementType;
 use crate::error::{Error, Result};
 use crate::header::Header;
-use crate::layout::Order;
+use crate::layout::{Order, byte_count, contiguous_strides};
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -28,8 +29,19 @@ pub(super) const MAX_HEADER_LEN: usize = 12 + 4 * MAX_TEXT;
 const GROWTH_DIGITS: usize = 21;
 const ALIGN: usize = 64;
 
-/// Reads the header at the start of `prefix`, which starts with the magic or ends within it.
-pub(super) fn read(prefix: &[u8]) -> Result<Header> {
+/// What a header says, all of it.
+pub(super) struct Npy {
+    item: Item,
+    /// Items along each axis.
+    shape: Vec<u64>,
+    order: Order,
+    /// The byte of the file where the items start.
+    data_offset: u64,
+}
+
+/// Reads the header at the start of `prefix`, which starts with the magic or ends within it, and lies at byte `base` of
+/// the file.
+pub(super) fn read(prefix: &[u8], base: u64) -> Result<Npy> {
     let too_short = |expected| Error::too_short("an npy header", expected, prefix.len() as u64);
     let (&[.., major, minor], rest) = prefix.split_first_chunk::<8>().ok_or_else(|| too_short(10))?;
     let (text_len, rest) = match (major, minor) {
@@ -60,11 +72,11 @@ pub(super) fn read(prefix: &[u8]) -> Result<Header> {
         return Err(too_long());
     }
     let value = literal::parse(&text, major < 3).map_err(invalid)?;
-    header_of(value, text_end)
+    npy_of(value, base.saturating_add(text_end))
 }
 
 /// Checks that `value` is a dict of the three keys, and what they hold.
-fn header_of(value: Value, data_offset: u64) -> Result<Header> {
+fn npy_of(value: Value, data_offset: u64) -> Result<Npy> {
     let Value::Dict(entries) = value else {
         return Err(invalid(format!("its text is {}; expected a dict", value.kind())));
     };
@@ -86,15 +98,7 @@ fn header_of(value: Value, data_offset: u64) -> Result<Header> {
     let Value::Tuple(axes) = shape else {
         return Err(invalid(format!("shape is {}; expected a tuple", shape.kind())));
     };
-    let shape = axes.into_iter().map(|axis| match axis {
-        Value::Int(n) => {
-            u64::try_from(n).map_err(|_| invalid(format!("an axis has length {n}; expected 0 or more")))
-        }
-        other => {
-            Err(invalid(format!("an axis has for its length {}; expected a whole number", other.kind())))
-        }
-    });
-    let shape = shape.collect::<Result<Vec<_>>>()?;
+    let mut shape = axes.into_iter().map(record::length_of).collect::<Result<Vec<_>>>()?;
     let order = match fortran {
         Value::Bool(true) => Order::Fortran,
         Value::Bool(false) => Order::C,
@@ -102,32 +106,87 @@ fn header_of(value: Value, data_offset: u64) -> Result<Header> {
             return Err(invalid(format!("fortran_order is {}; expected True or False", other.kind())));
         }
     };
-    let descr = match descr {
-        Value::Str(descr) => descr,
-        Value::List | Value::Tuple(_) => {
-            return Err(Error::unsupported_dtype(
-                "record",
-                "records and arrays of arrays are not read by this version. Save each field as an array of its own",
-            ));
+    let (descr, inner) = record::peel(descr)?;
+    shape.extend(inner);
+    let item = record::parse(descr)?;
+    if let Some(Column { code, .. }) = item.columns.iter().find(|column| is_object(&column.code)) {
+        // As numpy does, whatever else the records hold.
+        ElementType::parse_numpy(code)?;
+    }
+    Ok(Npy { item, shape, order, data_offset })
+}
+
+fn is_object(code: &str) -> bool {
+    code.trim_start_matches(['<', '>', '=', '|']).starts_with('O')
+}
+
+impl Npy {
+    /// The header of the field called `name`, or of the array itself where it has no fields.
+    ///
+    /// `called` is what the caller knows a field by, for messages.
+    pub(super) fn header(
+        self,
+        format: Format,
+        name: Option<&str>,
+        called: impl Fn(&str) -> String,
+    ) -> Result<Header> {
+        let Self { item, mut shape, order, data_offset } = self;
+        // An array without fields is known by no name, and by an empty one.
+        let name = if item.record { name } else { name.or(Some("")) };
+        let chosen = choose(item.columns, name, |column| &column.name, called);
+        // Without a name it is the dtype that cannot be opened; the names that can be are in the reason.
+        let chosen = chosen.map_err(|error| match name {
+            None => Error::unsupported_dtype("record", error.to_string()),
+            Some(_) => error,
+        });
+        let Column { code, offset, axes, .. } = chosen?;
+        let element = ElementType::parse_numpy(&code)?;
+        let too_large =
+            || invalid(format!("shape {shape:?} of items of {} bytes has too many bytes", item.size));
+        let size = i64::try_from(item.size).map_err(|_| too_large())?;
+        let nbytes = usize::try_from(item.size).ok().and_then(|size| byte_count(&shape, size));
+        let file_len = nbytes.and_then(|nbytes| data_offset.checked_add(nbytes)).ok_or_else(too_large)?;
+        let mut steps = contiguous_strides(&shape, order)
+            .and_then(|strides| {
+                strides.iter().map(|stride| stride.checked_mul(size)).collect::<Option<Vec<_>>>()
+            })
+            .ok_or_else(too_large)?;
+        for (length, step) in axes {
+            shape.push(length);
+            steps.push(i64::try_from(step).unwrap_or(i64::MAX));
         }
-        other => {
-            return Err(invalid(format!("descr is {}; expected text such as '<f4'", other.kind())));
-        }
-    };
-    let (dtype, byte_order) = DType::parse_numpy(&descr)?;
-    Header::new(Format::Npy, dtype, byte_order, descr, shape, order, data_offset)
+        let first = data_offset.checked_add(offset).ok_or_else(|| invalid("it starts past any end"))?;
+        Header::strided(format, element, code, shape, first, steps, file_len)
+    }
+
+    /// The array, or its fields.
+    pub(super) fn entries(self) -> Vec<Entry> {
+        let Self { item, shape, data_offset, .. } = self;
+        let entry = |Column { name, code, offset, axes }: Column| Entry {
+            name,
+            dtype: ElementType::parse_numpy(&code).map_or(code, |element| element.name().to_owned()),
+            shape: shape.iter().copied().chain(axes.into_iter().map(|axis| axis.0)).collect(),
+            offset: data_offset.saturating_add(offset),
+        };
+        item.columns.into_iter().map(entry).collect()
+    }
 }
 
 /// Makes the header of an array that the caller has measured; `order` is canonical.
-pub(super) fn write(dtype: DType, shape: &[u64], order: Order) -> Result<Vec<u8>> {
+pub(super) fn write(element: ElementType, shape: &[u64], order: Order) -> Result<Vec<u8>> {
+    let code = element.npy_code().ok_or_else(|| {
+        Error::unsupported_dtype(
+            element.name(),
+            "numpy has no code for it. Write a raw file, or float32, instead",
+        )
+    })?;
     let fortran = order == Order::Fortran;
     let axes: Vec<_> = shape.iter().map(u64::to_string).collect();
     let comma = if axes.len() == 1 { "," } else { "" };
     let growing = if fortran { axes.last() } else { axes.first() };
     let growth = growing.map_or(0, |digits| GROWTH_DIGITS.saturating_sub(digits.len()));
     let text = format!(
-        "{{'descr': '{}', 'fortran_order': {}, 'shape': ({}{comma}), }}{:growth$}",
-        dtype.npy_code(ByteOrder::NATIVE),
+        "{{'descr': '{code}', 'fortran_order': {}, 'shape': ({}{comma}), }}{:growth$}",
         if fortran { "True" } else { "False" },
         axes.join(", "),
         "",
@@ -141,6 +200,6 @@ pub(super) fn write(dtype: DType, shape: &[u64], order: Order) -> Result<Vec<u8>
     Ok([MAGIC, &[1, 0], &text_len.to_le_bytes(), text.as_bytes()].concat())
 }
 
-fn invalid(reason: String) -> Error {
+fn invalid(reason: impl Into<String>) -> Error {
     Error::invalid_header(Format::Npy.name(), reason)
 }

@@ -1,5 +1,7 @@
 //! The Rust types behind the dtypes, and how a value of one becomes a value of another.
 
+use half::{bf16, f16};
+
 use crate::dtype::DType;
 
 /// A truth value of a file: any byte, true unless it is zero.
@@ -65,6 +67,22 @@ impl Wide {
     }
 }
 
+/// A float32 that rounds to the same shorter float as `value` does.
+///
+/// Rounding twice to the nearest is wrong where the first time makes a tie. So what float32 cannot hold goes to that one
+/// of its two neighbours whose last bit is set, which is no tie of anything shorter. (`half` rounds twice, or cuts.)
+#[expect(clippy::cast_possible_truncation, reason = "what is lost is put right below")]
+fn to_odd(value: f64) -> f32 {
+    let near = value as f32;
+    let wide = f64::from(near);
+    if value.is_nan() || wide.total_cmp(&value).is_eq() || near.to_bits() % 2 == 1 {
+        return near;
+    }
+    // The magnitudes of floats are in the order of their bits.
+    let bits = if wide.abs() > value.abs() { near.to_bits() - 1 } else { near.to_bits() + 1 };
+    f32::from_bits(bits)
+}
+
 /// A type that files hold: every bit pattern of its size is a value.
 ///
 /// Sealed: the list is that of [`DType`].
@@ -126,6 +144,8 @@ elements! {
     u32, Uint32, 4, |value| Wide::Unsigned(u64::from(value)), |wide| wide.bits() as u32;
     i64, Int64, 8, |value| Wide::Signed(value), |wide| wide.bits().cast_signed();
     u64, Uint64, 8, |value| Wide::Unsigned(value), |wide| wide.bits();
+    f16, Float16, 2, |value| Wide::Float(value.to_f64()), |wide| Self::from_f32(to_odd(wide.float()));
+    bf16, Bfloat16, 2, |value| Wide::Float(value.to_f64()), |wide| Self::from_f32(to_odd(wide.float()));
     f32, Float32, 4, |value| Wide::Float(f64::from(value)), |wide| wide.float() as f32;
     f64, Float64, 8, |value| Wide::Float(value), |wide| wide.float();
 }
@@ -178,6 +198,14 @@ macro_rules! with_type {
             }
             $crate::dtype::DType::Uint64 => {
                 type $type = u64;
+                $body
+            }
+            $crate::dtype::DType::Float16 => {
+                type $type = ::half::f16;
+                $body
+            }
+            $crate::dtype::DType::Bfloat16 => {
+                type $type = ::half::bf16;
                 $body
             }
             $crate::dtype::DType::Float32 => {

@@ -16,7 +16,7 @@ pub use fill::fill;
 
 pub(crate) use element::with_type;
 
-use crate::dtype::{ByteOrder, DType};
+use crate::dtype::{ByteOrder, DType, ElementType};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 
@@ -36,48 +36,53 @@ pub struct RawView {
 }
 
 impl RawView {
-    /// A view of `layout` over `len` elements at `base`.
+    /// A view of `layout`, which counts `unit` bytes, over `nbytes` bytes at `base`.
+    ///
+    /// The unit is the size of an element, or a divisor of it where elements lie at odd distances.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if the layout reaches outside the `len` elements.
+    /// [`Error::OutOfRange`] if an element that the layout reaches is not wholly inside the bytes.
     ///
     /// # Safety
-    /// - `len` elements of `dtype` from `base` on stay readable, and writable where the view is written to, for as
-    ///   long as the view or a copy of it is used.
+    /// - `nbytes` bytes from `base` on stay readable, and writable where the view is written to, for as long as the
+    ///   view or a copy of it is used.
     /// - Alignment, byte values and writers elsewhere need no promise: kernels load and store single bytes' worth.
     pub unsafe fn new(
         base: *mut u8,
-        len: usize,
-        dtype: DType,
-        byte_order: ByteOrder,
+        nbytes: usize,
+        unit: usize,
+        element: ElementType,
         layout: &Layout,
     ) -> Result<Self> {
+        let ElementType { dtype, byte_order, .. } = element;
         let outside = || {
             Error::out_of_range(format!(
-                "the layout {layout:?} reaches outside the {len} elements it is made for"
+                "the layout {layout:?} of {unit} bytes each leaves the {nbytes} bytes it is for"
             ))
         };
         let shape = layout.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
         let shape = shape.map_err(|_| outside())?;
-        let itemsize = dtype.itemsize();
-        let Some((low, high)) = layout.extent() else {
+        let Some((_, high)) = layout.extent() else {
             // No element: the strides are never used, and the pointer is never moved.
             let strides = vec![0; shape.len()];
             return Ok(Self { first: base, dtype, byte_order, shape, strides });
         };
-        let bytes =
-            |elements: i64| isize::try_from(elements).ok()?.checked_mul(isize::try_from(itemsize).ok()?);
-        let strides = layout.strides().iter().zip(&shape);
+        let end = usize::try_from(high - 1)
+            .ok()
+            .and_then(|last| last.checked_mul(unit)?.checked_add(dtype.itemsize()))
+            .filter(|&end| end <= nbytes);
+        let bytes = |units: i64| isize::try_from(units).ok()?.checked_mul(isize::try_from(unit).ok()?);
         // An axis of one element is never walked along, so its stride, which may be anything, is not used.
-        let strides = strides.map(|(&stride, &n)| if n == 1 { Some(0) } else { bytes(stride) });
-        let (Some(strides), true, true) = (strides.collect(), low < high, high <= len as u64) else {
+        let strides = layout.strides().iter().zip(&shape);
+        let strides = strides.map(|(&stride, &n)| if n == 1 { Some(0) } else { bytes(stride) }).collect();
+        let offset = usize::try_from(layout.offset()).ok().and_then(|offset| offset.checked_mul(unit));
+        let (Some(_), Some(strides), Some(offset)) = (end, strides, offset) else {
             return Err(outside());
         };
-        let offset = usize::try_from(layout.offset()).map_err(|_| outside())?;
         // SAFETY:
-        // - `offset` is the index of an element that the layout reaches: at most `high - 1`, so less than `len`.
-        // - the caller promises `len` elements at `base`, so the byte offset neither overflows nor leaves them.
-        let first = unsafe { base.add(offset * itemsize) };
+        // - the first element is one that the layout reaches, so its byte offset is less than `end`.
+        // - the caller promises the bytes up to `end`, so the offset neither overflows nor leaves them.
+        let first = unsafe { base.add(offset) };
         Ok(Self { first, dtype, byte_order, shape, strides })
     }
 

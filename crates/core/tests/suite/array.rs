@@ -237,7 +237,7 @@ fn every_element_type_round_trips() {
     round_trip(&[0, u64::MAX]);
     round_trip(&[f32::MIN_POSITIVE, f32::INFINITY, -0.0]);
     round_trip(&[f64::MAX, f64::NEG_INFINITY, 5e-324]);
-    assert_eq!(DType::ALL.len(), 11);
+    assert_eq!(DType::ALL.len(), 13);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What holds for every format: which one a file is of, and that no bytes at all bring the readers down.
 
-use mmap_ndarray_core::format::{PREFIX_LEN, sniff, write_header};
-use mmap_ndarray_core::layout::{byte_count, contiguous_strides, element_count};
-use mmap_ndarray_core::{DType, Format, Header, Order};
+use std::io::Cursor;
+
+use mmap_ndarray_core::format::{self, sniff, write_header};
+use mmap_ndarray_core::layout::{byte_count, element_count};
+use mmap_ndarray_core::{DType, ElementType, Format, Header, Layout, Order, Request};
 use proptest::prelude::*;
 
-use crate::support::{check, fixture, manifest, outcome, read, read_alone, text};
+use crate::support::{check, fixture, manifest, order_of, outcome, read, read_alone, text};
 
 /// Every fixture that opens, in both formats.
 fn good_files() -> Vec<(String, Vec<u8>)> {
@@ -21,12 +23,16 @@ fn good_files() -> Vec<(String, Vec<u8>)> {
     good
 }
 
+/// The formats that are found from the first bytes and have a header to write.
+const WRITTEN: [Format; 2] = [Format::Mmap, Format::Npy];
+
 fn formats() -> impl Strategy<Value = Format> {
-    prop::sample::select(Format::ALL.to_vec())
+    prop::sample::select(WRITTEN.to_vec())
 }
 
-fn dtypes() -> impl Strategy<Value = DType> {
-    prop::sample::select(DType::ALL.to_vec())
+fn elements() -> impl Strategy<Value = ElementType> {
+    let complex = [DType::Float32, DType::Float64].map(|dtype| ElementType { complex: true, ..dtype.into() });
+    prop::sample::select(DType::ALL.map(ElementType::from).into_iter().chain(complex).collect::<Vec<_>>())
 }
 
 fn orders() -> impl Strategy<Value = Order> {
@@ -40,16 +46,26 @@ fn shapes() -> impl Strategy<Value = Vec<u64>> {
 }
 
 /// What whoever maps a file relies on.
-fn assert_sound(header: &Header, file_len: u64) {
-    assert!(header.shape().len() <= 64);
+pub(crate) fn assert_sound(header: &Header, file_len: u64) {
+    let axes = header.shape().len() - usize::from(header.element().complex);
+    assert!(axes <= 64);
+    let itemsize = header.dtype().itemsize() as u64;
     assert_eq!(Some(header.len()), element_count(header.shape()));
-    assert_eq!(Some(header.nbytes()), byte_count(header.shape(), header.dtype().itemsize()));
-    assert_eq!(header.nbytes(), header.len() * header.dtype().itemsize() as u64);
-    assert_eq!(Some(header.strides()), contiguous_strides(header.shape(), header.order()).as_deref());
-    assert_eq!(header.file_len(), header.data_offset() + header.nbytes());
-    assert_eq!(header.is_empty(), header.nbytes() == 0);
+    assert!(byte_count(header.shape(), header.dtype().itemsize()).is_some());
+    assert_eq!(header.is_empty(), header.data_len() == 0);
+    assert!(header.data_offset() + header.data_len() <= header.file_len());
     assert!(header.file_len() <= file_len);
-    assert!(header.data_offset() <= PREFIX_LEN as u64);
+    assert!(itemsize.is_multiple_of(header.unit()));
+    if header.is_empty() {
+        return;
+    }
+    // The elements reach the first and the last byte of the data, and none outside of it.
+    if header.shape().len() <= 64 {
+        let units = (header.data_len() - itemsize) / header.unit() + 1;
+        let (shape, strides) = (header.shape().to_vec(), header.strides().to_vec());
+        let layout = Layout::new(header.offset(), shape, strides, units).unwrap();
+        assert_eq!(layout.extent(), Some((0, units)));
+    }
 }
 
 #[test]
@@ -63,11 +79,18 @@ fn a_format_is_found_from_the_first_bytes() {
         (b"MMA", None),
         (b"mmap", None),
         (b"\x93NUMP", None),
-        (b"PK\x03\x04", None),
+        (b"PK\x03\x04", Some(Format::Npz)),
+        (b"PK\x05\x06\0\0", Some(Format::Npz)),
+        (b"PK\x01\x02", None),
+        (b"\x02\0\0\0\0\0\0\0{}", Some(Format::Safetensors)),
+        (b"\x40\0\0\0\0\0\0\0{\"weight", Some(Format::Safetensors)),
+        (b"\x40\0\0\0\0\0\0\0{", None),
+        (b"\x40\0\0\0\0\0\0\0{w", None),
+        (b"\x40\0\0\0\0\0\0\0 {}", None),
     ] {
         assert_eq!(sniff(prefix), format, "{}", prefix.escape_ascii());
     }
-    assert_eq!(Format::ALL.map(Format::name), ["mmap", "npy"]);
+    assert_eq!(Format::ALL.map(Format::name), ["mmap", "npy", "safetensors", "npz", "raw"]);
 }
 
 #[test]
@@ -95,13 +118,16 @@ fn a_file_that_ends_in_its_magic_is_too_short_and_not_of_another_kind() {
 fn a_format_asked_for_is_the_only_one_accepted() {
     for (name, file) in good_files() {
         let format = read(&file, None, false).unwrap().format();
-        for asked in Format::ALL {
+        for asked in [Format::Mmap, Format::Npy, Format::Safetensors, Format::Npz] {
             let expected = if asked == format { "opens" } else { "ERR_INVALID_MAGIC" };
             assert_eq!(outcome(&read(&file, Some(asked), false)), expected, "{name} as {}", asked.name());
         }
     }
     for (format, message) in [
-        (None, r#"the file starts with "\x89PNG\r\n\x1a\n"; expected "MMAP" or "\x93NUMPY"."#),
+        (
+            None,
+            r#"the file starts with "\x89PNG\r\n\x1a\n"; expected "MMAP" or "\x93NUMPY" or a length and "{" or "PK\x03\x04"."#,
+        ),
         (Some(Format::Npy), r#"the file starts with "\x89PNG\r\n\x1a\n"; expected "\x93NUMPY"."#),
     ] {
         let error = read(b"\x89PNG\r\n\x1a\n and so on", format, false).unwrap_err().to_string();
@@ -148,6 +174,9 @@ fn every_change_of_one_byte_is_refused_or_sound() {
 fn any_bytes_are_refused_or_sound() {
     let magic = prop::sample::select(vec![
         b"" as &[u8],
+        b"\x40\0\0\0\0\0\0\0{\"a\":{",
+        b"PK\x03\x04",
+        b"PK\x05\x06",
         b"MMAP\x01\x01",
         b"MMAP\x01\x02\x01\x00",
         b"\x93NUMPY\x01\x00\x40\x00",
@@ -159,26 +188,31 @@ fn any_bytes_are_refused_or_sound() {
     let file = (magic, prop::collection::vec(byte, 0..200), any::<bool>(), any::<u64>());
     check(4_000, &file, |(magic, bytes, strict, file_len)| {
         let bytes = [magic, &bytes].concat();
-        if let Ok(header) = mmap_ndarray_core::format::read_header(&bytes, file_len, None, strict) {
+        let request = Request { strict, ..Request::default() };
+        if let Ok(header) = format::read(&mut Cursor::new(&bytes), file_len, &request) {
             assert_sound(&header, file_len);
         }
+        let _ = format::list(&mut Cursor::new(&bytes), bytes.len() as u64, None);
         Ok(())
     });
 }
 
 #[test]
 fn what_is_written_is_read_back() {
-    check(4_000, &(formats(), dtypes(), shapes(), orders()), |(format, dtype, shape, order)| {
-        let Ok(bytes) = write_header(format, dtype, &shape, order) else {
-            let refusable =
-                format == Format::Mmap || byte_count(&shape, dtype.itemsize()).is_none() || shape.len() > 64;
-            prop_assert!(refusable, "{dtype} {shape:?} can be said in npy");
+    check(4_000, &(formats(), elements(), shapes(), orders()), |(format, element, shape, order)| {
+        let Ok(bytes) = write_header(format, element, &shape, order) else {
+            let refusable = format == Format::Mmap
+                || element.dtype == DType::Bfloat16
+                || byte_count(&shape, element.size()).is_none()
+                || shape.len() > 64;
+            prop_assert!(refusable, "{element} {shape:?} can be said in npy");
             return Ok(());
         };
         let header = read_alone(&bytes).unwrap();
         assert_sound(&header, u64::MAX);
-        prop_assert_eq!((header.format(), header.dtype(), header.shape()), (format, dtype, &*shape));
-        prop_assert_eq!(header.order(), order.canonical(&shape));
+        let whole = &header.shape()[..shape.len()];
+        prop_assert_eq!((header.format(), header.element(), whole), (format, element, &*shape));
+        prop_assert_eq!(order_of(&header), Some(order.canonical(&shape)));
         prop_assert_eq!(header.data_offset(), bytes.len() as u64);
         prop_assert!(header.byte_order().is_native());
         prop_assert_eq!(bytes.len() % 64, 0);

@@ -1,7 +1,8 @@
 //! Fill and assign against the plainest model there is: a loop over indices.
 
+use half::{bf16, f16};
 use mmap_ndarray_core::kernel::{RawView, assign, fill};
-use mmap_ndarray_core::{Bool, ByteOrder, DType, Element, Layout};
+use mmap_ndarray_core::{Bool, ByteOrder, DType, Element, ElementType, Layout};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -48,11 +49,13 @@ impl Place {
         indices.into_iter().map(|i| usize::try_from(i).unwrap()).collect()
     }
 
-    fn view(&self, memory: &mut [u8], dtype: DType, order: ByteOrder) -> RawView {
-        let len = memory.len() / dtype.itemsize();
+    fn view(&self, memory: &mut [u8], dtype: DType, byte_order: ByteOrder) -> RawView {
+        let (nbytes, itemsize) = (memory.len(), dtype.itemsize());
+        let len = nbytes / itemsize;
         let layout = Layout::new(self.offset, self.shape.clone(), self.strides.clone(), len as u64).unwrap();
-        // SAFETY: `len` elements of `memory`, which each test keeps.
-        unsafe { RawView::new(memory.as_mut_ptr(), len, dtype, order, &layout) }.unwrap()
+        let element = ElementType { byte_order, ..dtype.into() };
+        // SAFETY: all bytes of `memory`, which each test keeps.
+        unsafe { RawView::new(memory.as_mut_ptr(), nbytes, itemsize, element, &layout) }.unwrap()
     }
 }
 
@@ -160,13 +163,79 @@ fn values_convert_as_a_typed_array_stores_them() {
 fn layouts_that_leave_the_memory_are_refused() {
     let mut memory = [0_u8; 40];
     let layout = Layout::new(0, vec![5], vec![2], 9).unwrap();
-    // SAFETY: 5 elements of `memory`; the layout was made for 9, and is refused.
-    let view = unsafe { RawView::new(memory.as_mut_ptr(), 5, DType::Float64, ByteOrder::NATIVE, &layout) };
+    let float64 = DType::Float64.into();
+    // SAFETY: all bytes of `memory`; the layout was made for 9 elements, and is refused.
+    let view = unsafe { RawView::new(memory.as_mut_ptr(), 40, 8, float64, &layout) };
     assert!(view.is_err());
+    // In units of 4 bytes the last element starts at byte 32, and in those of 5 at byte 40.
+    // SAFETY: all bytes of `memory`, for both.
+    let [inside, outside] =
+        [4, 5].map(|unit| unsafe { RawView::new(memory.as_mut_ptr(), 40, unit, float64, &layout) });
+    assert!(inside.is_ok() && outside.is_err());
     let place = Place::new(&[2, 2], &[2, 1], 0);
     let mut other = [0_u8; 40];
     let different = Place::new(&[4], &[1], 0);
     let target = place.view(&mut memory, DType::Float64, ByteOrder::NATIVE);
     assert!(assign(&target, &different.view(&mut other, DType::Float64, ByteOrder::NATIVE)).is_err());
     assert!(fill(&target, &[0; 7]).is_err());
+}
+
+#[test]
+fn halves_round_to_the_nearest_and_ties_to_even() {
+    for (value, half) in [
+        (2048.0, 2048.0),
+        (2049.0, 2048.0),
+        (2050.0, 2050.0),
+        (2051.0, 2052.0),
+        (-2049.0, -2048.0),
+        (1.0 + 2_f64.powi(-11), 1.0),
+        (1.0 + 2_f64.powi(-11) + 2_f64.powi(-30), 1.0 + 2_f64.powi(-10)),
+        // Rounded to a float32 first this would be a tie, and then go down.
+        (1.0 + 2_f64.powi(-11) + 2_f64.powi(-40), 1.0 + 2_f64.powi(-10)),
+        (65519.0, 65504.0),
+        (65520.0, f64::INFINITY),
+        (f64::NEG_INFINITY, f64::NEG_INFINITY),
+        (2_f64.powi(-24), 2_f64.powi(-24)),
+        (2_f64.powi(-25), 0.0),
+        (2_f64.powi(-25) * 1.5, 2_f64.powi(-24)),
+    ] {
+        assert_eq!(converted::<f64, f16>(value).to_f64(), half, "{value}");
+    }
+    for (value, half) in [
+        (256.0, 256.0),
+        (257.0, 256.0),
+        (259.0, 260.0),
+        (258.0, 258.0),
+        (-257.0, -256.0),
+        (1.0 + 2_f64.powi(-8), 1.0),
+        (1.0 + 2_f64.powi(-8) + 2_f64.powi(-40), 1.0 + 2_f64.powi(-7)),
+        (1e38, f64::from(bf16::from_f64(1e38))),
+        (3.4e38, f64::INFINITY),
+        (2_f64.powi(-133), 2_f64.powi(-133)),
+    ] {
+        assert_eq!(converted::<f64, bf16>(value).to_f64(), half, "{value}");
+    }
+    assert!(converted::<f64, f16>(f64::NAN).is_nan() && converted::<f64, bf16>(f64::NAN).is_nan());
+    assert_eq!(converted::<f64, f16>(-0.0).to_bits(), 0x8000);
+    assert_eq!(converted::<f16, f64>(f16::MAX), 65504.0);
+    assert_eq!(converted::<f16, bf16>(f16::MAX), bf16::from_f32(65536.0));
+    assert_eq!(converted::<bf16, f32>(bf16::from_bits(0x7f7f)), f32::from_bits(0x7f7f_0000));
+    assert_eq!(converted::<f16, i8>(f16::from_f32(-200.5)), 56);
+    assert_eq!(converted::<bf16, u64>(bf16::from_f32(3.5)), 3);
+    assert_eq!(converted::<i64, f16>(2049), f16::from_f32(2048.0));
+    assert_eq!(converted::<f16, Bool>(f16::NEG_ZERO), Bool(0));
+    assert_eq!(converted::<bf16, Bool>(bf16::NAN), Bool(1));
+}
+
+#[test]
+fn every_half_survives_a_wider_float() {
+    for bits in 0..=u16::MAX {
+        let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
+        if !half.is_nan() {
+            assert_eq!(converted::<f32, f16>(converted::<f16, f32>(half)).to_bits(), bits);
+        }
+        if !brain.is_nan() {
+            assert_eq!(converted::<f64, bf16>(converted::<bf16, f64>(brain)).to_bits(), bits);
+        }
+    }
 }

@@ -29,7 +29,7 @@ fn a_written_header_is_numpys_to_the_byte() {
         ),
         (DType::Bool, &[], Order::C, "{'descr': '|b1', 'fortran_order': False, 'shape': (), }"),
     ] {
-        let header = write_header(Format::Npy, dtype, shape, order).unwrap();
+        let header = write_header(Format::Npy, dtype.into(), shape, order).unwrap();
         // All of these fit into 128 bytes: the rest is spaces and a line feed.
         let expected = format!("{expected:<117}\n");
         assert_eq!(header, npy(1, &expected), "{shape:?} {order}");
@@ -39,7 +39,7 @@ fn a_written_header_is_numpys_to_the_byte() {
 #[test]
 fn a_written_header_has_numpys_length() {
     let float64 =
-        |shape: &[u64], order| write_header(Format::Npy, DType::Float64, shape, order).unwrap().len();
+        |shape: &[u64], order| write_header(Format::Npy, DType::Float64.into(), shape, order).unwrap().len();
     for (shape, order, len) in [
         (&[2_u64, 3] as &[u64], Order::C, 128),
         (&[3, 2], Order::Fortran, 128),
@@ -53,7 +53,8 @@ fn a_written_header_has_numpys_length() {
     // An array that grows along its slowest axis keeps the length of its header.
     for exponent in 0..19 {
         let n = 10_u64.pow(exponent);
-        let int8 = |shape: &[u64], order| write_header(Format::Npy, DType::Int8, shape, order).unwrap().len();
+        let int8 =
+            |shape: &[u64], order| write_header(Format::Npy, DType::Int8.into(), shape, order).unwrap().len();
         assert_eq!(int8(&[n, 2, 1], Order::C).max(int8(&[2, 2, n / 8], Order::Fortran)), 128, "{n}");
     }
 }
@@ -66,7 +67,7 @@ fn what_no_array_can_be_is_not_written() {
         ("a product of 2^66", &[1 << 33, 1 << 33]),
         ("that, and an axis of 0", &[0, 1 << 33, 1 << 33]),
     ] {
-        let error = write_header(Format::Npy, DType::Float64, shape, Order::C).unwrap_err();
+        let error = write_header(Format::Npy, DType::Float64.into(), shape, Order::C).unwrap_err();
         assert_eq!(error.code(), "ERR_TOO_LARGE", "{name}: {error}");
     }
 }

@@ -1,9 +1,10 @@
 //! What the tests share: fixtures, and properties that are tried on the same values in every run.
 
+use std::io::Cursor;
 use std::path::Path;
 
-use mmap_ndarray_core::format::{PREFIX_LEN, read_header};
-use mmap_ndarray_core::{Format, Header, Result};
+use mmap_ndarray_core::layout::contiguous_strides;
+use mmap_ndarray_core::{Entry, Format, Header, Order, Request, Result, format};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
 use serde_json::Value;
@@ -34,18 +35,45 @@ pub(crate) fn numbers(object: &Value, key: &str) -> Vec<u64> {
     object[key].as_array().unwrap().iter().map(|number| number.as_u64().unwrap()).collect()
 }
 
-/// Reads the header of a whole file as whoever opens it does: from a bounded prefix and the length.
+/// Reads the header of a whole file as whoever opens it does.
 pub(crate) fn read(file: &[u8], format: Option<Format>, strict: bool) -> Result<Header> {
-    read_header(&file[..file.len().min(PREFIX_LEN)], file.len() as u64, format, strict)
+    request(file, &Request { format, strict, ..Request::default() })
+}
+
+/// Reads the header of one array of a whole file.
+pub(crate) fn request(file: &[u8], request: &Request) -> Result<Header> {
+    format::read(&mut Cursor::new(file), file.len() as u64, request)
+}
+
+/// Reads the header of the array called `name`, which the file's content says how to find.
+pub(crate) fn read_named(file: &[u8], name: &str) -> Result<Header> {
+    request(file, &Request { name: Some(name.to_owned()), ..Request::default() })
+}
+
+/// Lists the arrays of a whole file.
+pub(crate) fn list(file: &[u8]) -> Result<Vec<Entry>> {
+    format::list(&mut Cursor::new(file), file.len() as u64, None)
 }
 
 /// Reads a header as that of a file which is long enough for any array.
 pub(crate) fn read_alone(header: &[u8]) -> Result<Header> {
-    read_header(header, u64::MAX, None, false)
+    format::read(&mut Cursor::new(header), u64::MAX, &Request::default())
+}
+
+/// The order of an array without gaps; `None` for one with other strides.
+pub(crate) fn order_of(header: &Header) -> Option<Order> {
+    // Complex numbers are pairs, which lie side by side in both orders.
+    let (shape, strides) = (header.shape(), header.strides());
+    let pairs = usize::from(header.element().complex);
+    let (shape, strides) = (&shape[..shape.len() - pairs], &strides[..strides.len() - pairs]);
+    [Order::C, Order::Fortran].into_iter().find(|&order| {
+        let expected = contiguous_strides(shape, order).unwrap();
+        expected.iter().map(|stride| stride << pairs).eq(strides.iter().copied())
+    })
 }
 
 /// The code of the error, or `opens`.
-pub(crate) fn outcome(result: &Result<Header>) -> &'static str {
+pub(crate) fn outcome<T>(result: &Result<T>) -> &'static str {
     result.as_ref().err().map_or("opens", mmap_ndarray_core::Error::code)
 }
 
