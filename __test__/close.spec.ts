@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { create, createSync, MmapArray, NdView, open, openSync } from '../src/index.js'
-import { collect, descriptors, fixture, folder, listOf, mappings, runScript } from './helpers.js'
+import { collect, descriptors, fixture, folder, listOf, mappings, run, runScript } from './helpers.js'
 
 const make = (t: ExecutionContext, name = 'a.npy') => {
   const path = join(folder(t), name)
@@ -166,15 +166,48 @@ linux('a thousand rounds leave nothing', async (t) => {
 
 const transfer = 'transfer' in ArrayBuffer.prototype ? test : test.skip
 
-transfer('a buffer moved away by transfer() keeps its pages', async (t) => {
-  const { path, a } = make(t)
-  const moved = (a.data as Float64Array & { buffer: { transfer(): ArrayBuffer } }).buffer.transfer()
-  t.throws(() => a.get(0, 0, 0), { code: 'ERR_INVALID_STATE', message: /transferred/ })
-  a.close()
-  t.throws(() => a.get(0, 0, 0), { code: 'ERR_CLOSED' })
-  await collect()
-  t.is(mappings(path), 1)
-  t.deepEqual(Array.from(new Float64Array(moved).subarray(0, 3)), [0, 1, 2])
+transfer(
+  'a buffer moved away by transfer() reads zeros after close, and cannot reach the file',
+  async (t) => {
+    const { path, a } = make(t)
+    const moved = (a.data as Float64Array & { buffer: { transfer(): ArrayBuffer } }).buffer.transfer()
+    t.throws(() => a.get(0, 0, 0), { code: 'ERR_INVALID_STATE', message: /transferred/ })
+    a.close()
+    t.throws(() => a.get(0, 0, 0), { code: 'ERR_CLOSED' })
+    await collect()
+    // The file is gone from it; the memory is not.
+    t.is(mappings(path), 0)
+    const left = new Float64Array(moved)
+    t.deepEqual(listOf(left.subarray(0, 3)), [0, 0, 0])
+    left[0] = 99
+    t.is(openSync(path).get(0, 0, 0), 0)
+  },
+)
+
+const posix = process.platform === 'win32' ? test.skip : test
+
+posix('a read under way while the array is closed ends up nowhere', async (t) => {
+  const dir = folder(t)
+  t.is((await run('mkfifo', [join(dir, 'fifo')])).code, 0)
+  for (const name of ['a', 'b'])
+    createSync(join(dir, `${name}.npy`), { shape: [1e6], dtype: 'float64', fill: 2 }).close()
+  const script = `
+    import { openSync as openFile, read, writeSync } from 'node:fs'
+    import { openSync } from 'mmap-ndarray'
+    const dir = process.argv[1]
+    const fd = openFile(dir + '/fifo', 'r+')
+    const a = openSync(dir + '/a.npy', { mode: 'r+' })
+    // A thread of libuv waits in here with the address of a's first element.
+    const done = new Promise((resolve) => read(fd, a.data, 0, 8, null, resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    a.close()
+    // Would be mapped where a was, were the addresses free.
+    const others = Array.from({ length: 20 }, () => openSync(dir + '/b.npy', { mode: 'r+' }))
+    writeSync(fd, Buffer.from(new Float64Array([12345]).buffer))
+    await done
+    console.log(others.every((b) => b.get(0) === 2), openSync(dir + '/a.npy').get(0))
+    process.exit(0)`
+  t.like(await runScript(script, dir), { code: 0, signal: null, stdout: 'true 2\n' })
 })
 
 test('the same buffer every time, also after everything else was collected', async (t) => {

@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   readdirSync,
   readFileSync,
@@ -429,6 +430,78 @@ posix('a folder that may be written but not read', async (t) => {
   chmodSync(dir, 0o333)
   const { stdout, stderr } = await runScript(script, dir)
   t.is(stdout.trim() || stderr, '2')
+})
+
+posix('a file that may not be written may not be replaced', async (t) => {
+  const dir = folder(t)
+  const path = join(dir, 'a.npy')
+  createSync(path, [1]).close()
+  chmodSync(path, 0o444)
+  chmodSync(dir, 0o777)
+  const script = `
+    import { createSync } from 'mmap-ndarray'
+    if (process.getuid() === 0) process.setuid(65534)
+    try { createSync(process.argv[1], [2], { overwrite: true }) } catch (error) { console.log(error.code) }`
+  const { stdout, stderr } = await runScript(script, path)
+  t.is(stdout.trim() || stderr, 'EACCES')
+  t.deepEqual(openSync(path).toArray(), [1])
+})
+
+posix('a replaced file keeps its owner', (t) => {
+  if (process.getuid?.() !== 0) return t.pass('only root can give files away')
+  const path = join(folder(t), 'a.npy')
+  createSync(path, [1]).close()
+  chownSync(path, 65534, 65534)
+  createSync(path, [2], { overwrite: true }).close()
+  t.like(statSync(path), { uid: 65534, gid: 65534 })
+})
+
+const limited = spawnSync('prlimit', ['--version']).status === 0 ? test : test.skip
+
+limited('a file that cannot be mapped replaces nothing', async (t) => {
+  const dir = folder(t)
+  const path = join(dir, 'a.npy')
+  createSync(path, [1, 2, 3]).close()
+  // The process gives itself 1 GiB of address space more than it has, and asks for 2 GiB.
+  const script = `
+    import { execFileSync } from 'node:child_process'
+    import { readFileSync } from 'node:fs'
+    import { createSync } from 'mmap-ndarray'
+    const [, size] = /VmSize:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))
+    execFileSync('prlimit', ['--pid', String(process.pid), '--as=' + (size * 1024 + 2 ** 30)])
+    try {
+      createSync(process.argv[1], { shape: [2 ** 31], dtype: 'uint8' }, { overwrite: true, reserve: false })
+    } catch (error) {
+      console.log(error.code, error.syscall)
+      process.exit(0)
+    }`
+  const { stdout, stderr } = await runScript(script, path)
+  t.is(stdout.trim() || stderr, 'ENOMEM mmap')
+  t.deepEqual(openSync(path).toArray(), [1, 2, 3])
+  t.deepEqual(readdirSync(dir), ['a.npy'])
+})
+
+test('a source that was detached before is ERR_INVALID_STATE, and replaces nothing', (t) => {
+  const path = join(folder(t), 'a.npy')
+  createSync(path, [1]).close()
+  const data = Float64Array.of(1, 2, 3)
+  structuredClone(data.buffer, { transfer: [data.buffer] })
+  t.throws(() => createSync(path, data, { overwrite: true }), { code: 'ERR_INVALID_STATE' })
+  t.deepEqual(openSync(path).toArray(), [1])
+})
+
+test('truth is written as 0 and 1, and read so whatever the file has', (t) => {
+  const dir = folder(t)
+  const source = Uint8Array.of(0, 1, 5, 255)
+  const a = createSync(join(dir, 'a.npy'), { data: source, dtype: 'bool' })
+  t.deepEqual(Array.from(a.data as Uint8Array), [0, 1, 1, 1])
+  ;(a.data as Uint8Array)[1] = 7
+  t.is(a.get(1), 1)
+  t.deepEqual(a.toArray(), [0, 1, 1, 1])
+  const bytes = createSync(join(dir, 'b.npy'), { shape: [4], dtype: 'uint8' })
+  t.deepEqual(bytes.assign(a).toArray(), [0, 1, 1, 1])
+  t.deepEqual(new NdView(new Uint8Array(4)).assign(a).toArray(), [0, 1, 1, 1])
+  t.deepEqual(a.assign({ data: source, dtype: 'bool' }).toArray(), [0, 1, 1, 1])
 })
 
 test('two at once: one is made, the other is EEXIST', async (t) => {

@@ -310,7 +310,7 @@ function reversed(list: readonly number[], complex: boolean): number[] {
 }
 
 function convert(part: Data, from: DType, to: DType): Data {
-  if (from === to) return part
+  if (from === to && to !== 'bool') return part
   const shape = [part.length]
   const layout = { shape, stride: contiguousStride(shape), offset: 0 }
   const data = allocate(to, part.length)

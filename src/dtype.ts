@@ -211,8 +211,10 @@ export function conversion(
   from: DType,
   to: DType,
 ): ((value: number | bigint) => number | bigint) | undefined {
-  if (from === to) return undefined
   if (to === 'bool') return (value) => (value === 0 || value === 0n ? 0 : 1)
+  if (from === 'bool')
+    return isBigInt(to) ? (value) => (value === 0 ? 0n : 1n) : (value) => (value === 0 ? 0 : 1)
+  if (from === to) return undefined
   if (isBigInt(to)) {
     if (isBigInt(from)) return undefined
     return (value) => (Number.isFinite(value) ? BigInt(Math.trunc(value as number)) : 0n)

@@ -244,17 +244,17 @@ export function checkSpelling(object: object, knownNames: readonly string[], wha
   const prototype: unknown = Object.getPrototypeOf(object)
   if (prototype !== Object.prototype && prototype !== null) return
   for (const name of Object.keys(object)) {
-    const meant = knownNames.includes(name) ? undefined : nearest(name, knownNames)
+    const meant = knownNames.includes(name) ? undefined : nearest(name, knownNames, 1)
     if (meant === undefined || Object.hasOwn(object, meant)) continue
     const message = `Unknown field '${name}' in ${what}; did you mean '${meant}'?`
     throw coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
   }
 }
 
-/** The known name within two edits of `name`, case aside, or undefined. */
-function nearest(name: string, knownNames: readonly string[]): string | undefined {
+/** The known name within `most` edits of `name`, case aside, or undefined. */
+function nearest(name: string, knownNames: readonly string[], most = 2): string | undefined {
   let best: string | undefined
-  let least = 3
+  let least = most + 1
   for (const known of knownNames) {
     const distance = edits(name.toLowerCase(), known.toLowerCase())
     if (distance < least) {

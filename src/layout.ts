@@ -99,11 +99,12 @@ export function checkShape(shape: unknown, name = 'shape'): number[] {
 
 /** A copy of a list of integers as a plain array, checked as `checkShape` does, negative ones allowed. */
 export function checkIntegers(list: unknown, name: string, min?: number): number[] {
-  if (!Array.isArray(list) && !ArrayBuffer.isView(list)) {
+  if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && 'length' in list)) {
     throw invalidArgType(name, 'an array of integers', list)
   }
+  const { length } = list as ArrayLike<unknown>
+  if (length > MAX_NDIM) throw outOfRange(`${name}.length`, `<= ${MAX_NDIM}`, length)
   const numbers = Array.from(list as ArrayLike<unknown>)
-  if (numbers.length > MAX_NDIM) throw outOfRange(`${name}.length`, `<= ${MAX_NDIM}`, numbers.length)
   return numbers.map((value, axis) => checkInteger(`${name}[${axis}]`, value, min))
 }
 

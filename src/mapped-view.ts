@@ -74,7 +74,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     const why =
       mode === 'r'
         ? "the array is open in mode 'r'; open it with 'r+' or 'c' to write"
-        : 'this view is read-only; use viewMut()'
+        : 'this view is read-only; write to viewMut() of the array, or to a copy()'
     return new MmapError(`${path}: ${why}`, { code: 'ERR_READ_ONLY', path })
   }
 
@@ -101,7 +101,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     } else {
       super.assign(source)
     }
-    return this
+    return this.alive()
   }
 
   protected override gather(): Data<D> {

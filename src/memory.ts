@@ -11,7 +11,7 @@ import { MmapError } from './errors.js'
 import { allocate, type Data, type ElementStore, isStore } from './store.js'
 
 const KIND: { readonly [D in DType]: number } = {
-  bool: 0,
+  bool: 12,
   uint8: 0,
   int8: 1,
   int16: 2,
@@ -26,7 +26,8 @@ const KIND: { readonly [D in DType]: number } = {
   bfloat16: 11,
 }
 const STORE = 11
-const GONE = 12
+const BOOL = 12
+const GONE = 13
 /** Whichever typed array a line of a switch is for. */
 type AnyArray = { [index: number]: number | bigint } & Data
 
@@ -120,6 +121,11 @@ export class Memory<D extends DType = DType> {
         return data[at]
       case 10:
         return data[at]
+      case BOOL: {
+        // Any byte other than 0 is true, whoever wrote it.
+        const byte = data[at]
+        return byte === undefined || byte === 0 ? byte : 1
+      }
       case STORE:
         return (this.current as ElementStore).get(at)
       default:
@@ -162,6 +168,9 @@ export class Memory<D extends DType = DType> {
         data[at] = value
         return data[at]
       case 10:
+        data[at] = value
+        return data[at]
+      case BOOL:
         data[at] = value
         return data[at]
       case STORE:

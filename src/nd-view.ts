@@ -457,7 +457,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   assign(source: Source<D>): this {
     this.checkWritable()
     assign(this, resolveSource(source, this))
-    return this
+    // A source may run code of its own, which may have closed this view.
+    return this.alive()
   }
 
   /**

@@ -111,8 +111,9 @@ function parseText(text: string, name: string): number | Slice {
 }
 
 function isSliceLike(value: object): value is Partial<Slice> {
+  const prototype: unknown = Object.getPrototypeOf(value)
   return (
-    !Array.isArray(value) &&
+    (prototype === Object.prototype || prototype === null) &&
     Object.keys(value).every((key) => key === 'start' || key === 'stop' || key === 'step')
   )
 }

@@ -95,8 +95,8 @@ function over(data: unknown, dtype: unknown, layout: Partial<NdArrayLike>): Stri
   return { ...checked, ...checkLayout(checked.data.length, shape, stride ?? strides, offset) }
 }
 
-/** The fields of an ndarray-like object, and of a shape to create by. */
-const FIELDS = ['data', 'shape', 'stride', 'strides', 'offset', 'dtype', 'fill']
+/** The fields of an ndarray-like object. */
+const FIELDS = ['data', 'shape', 'stride', 'strides', 'offset', 'dtype']
 
 function fromNdArray(source: NdArrayLike, dtype: DType | undefined): Strided {
   checkSpelling(source, FIELDS, 'source')

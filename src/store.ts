@@ -51,7 +51,7 @@ interface Accessors<T> {
 
 // Functions of their own, and not the methods by name, so that V8 inlines each.
 const accessors: { readonly [D in DType]: Accessors<ScalarOf<D>> } = {
-  bool: { get: (v, at) => v.getUint8(at), set: (v, at, x) => v.setUint8(at, x) },
+  bool: { get: (v, at) => (v.getUint8(at) === 0 ? 0 : 1), set: (v, at, x) => v.setUint8(at, x) },
   int8: { get: (v, at) => v.getInt8(at), set: (v, at, x) => v.setInt8(at, x) },
   uint8: { get: (v, at) => v.getUint8(at), set: (v, at, x) => v.setUint8(at, x) },
   int16: { get: (v, at, le) => v.getInt16(at, le), set: (v, at, x, le) => v.setInt16(at, x, le) },
@@ -187,6 +187,10 @@ export function checkData(data: unknown, dtype?: unknown): { data: Data; dtype: 
   const wanted = dtype === undefined ? undefined : parseDType(dtype)
   const found = dtypeOf(data)
   if (found !== undefined) {
+    if (isDetached((data as TypedArray).buffer)) {
+      const message = 'The data was detached or transferred; its elements are gone'
+      throw new MmapError(message, { code: 'ERR_INVALID_STATE' })
+    }
     const actual = found === 'uint8' && wanted === 'bool' ? 'bool' : found
     if (wanted !== undefined && wanted !== actual) {
       throw invalidArgValue('dtype', `must be '${found}', the dtype of the data`, dtype)
@@ -198,6 +202,16 @@ export function checkData(data: unknown, dtype?: unknown): { data: Data; dtype: 
   }
   if (wanted === undefined) throw invalidArgValue('dtype', 'must be given for an element store', dtype)
   return { data, dtype: wanted }
+}
+
+/** Asked of an empty buffer only, and without `ArrayBuffer.prototype.detached`, which Node.js 20 has not. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  if (buffer.byteLength > 0) return false
+  try {
+    return new Uint8Array(buffer).length > 0
+  } catch {
+    return true
+  }
 }
 
 type Constructor = NonNullable<(typeof constructors)[DType]>

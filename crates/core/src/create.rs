@@ -109,6 +109,8 @@ impl Writer {
             Ok(metadata) => {
                 // A rename would put a file in the place of a device or a socket.
                 file::check_regular(&metadata).map_err(failed("open"))?;
+                // Whoever may not write the file may not replace it either, as with every other way of writing it.
+                OpenOptions::new().write(true).open(&target).map_err(failed("open"))?;
                 Some(metadata)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -118,6 +120,7 @@ impl Writer {
         let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
         if let Some(metadata) = replaced {
+            sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
             file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
         }
         let len = header.file_len();
@@ -193,12 +196,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings the file to disk under its name; returns it open for reading and writing.
+    /// The file as it is so far, open for reading and writing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there are no more descriptors to be had.
+    pub(crate) fn file(&self) -> Result<File> {
+        self.file.try_clone().map_err(|error| Error::io("dup", &self.path, error))
+    }
+
+    /// Brings the file to disk under its name.
     ///
     /// # Errors
     /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
-    pub fn commit(self) -> Result<(File, Header)> {
-        let Self { file, header, temp, target, path, overwrite, folder } = self;
+    pub fn commit(self) -> Result<()> {
+        let Self { file, temp, target, path, overwrite, folder, .. } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         file.sync_all().map_err(failed.clone()("fsync"))?;
         let renamed = if overwrite {
@@ -208,8 +219,7 @@ impl Writer {
         };
         renamed.map_err(failed.clone()("rename"))?;
         temp.keep();
-        folder.sync().map_err(failed("fsync"))?;
-        Ok((file, header))
+        folder.sync().map_err(failed("fsync"))
     }
 }
 

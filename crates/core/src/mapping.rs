@@ -8,11 +8,13 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::error::{Error, Result};
 use crate::mode::Mode;
+use crate::sys;
 
 /// A mapped byte range of a file, unmapped when dropped.
 ///
@@ -22,6 +24,7 @@ use crate::mode::Mode;
 ///    mapping is writable whatever the file's permissions.
 /// 2. The range lay inside the file when it was mapped. If the file is made shorter afterwards, touching the pages
 ///    behind its new end raises SIGBUS; nothing here protects against that.
+///    After [`Mapping::retire`] the range holds zero pages of its own, and the file is out of reach.
 /// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
 ///    must be acceptable to the reader.
 #[derive(Debug)]
@@ -29,7 +32,8 @@ pub struct Mapping {
     /// `None` for an empty range: there is nothing to map.
     region: Option<MmapRaw>,
     len: usize,
-    file: File,
+    /// `None` after `retire`.
+    file: Mutex<Option<Arc<File>>>,
     mode: Mode,
 }
 
@@ -52,7 +56,7 @@ impl Mapping {
             .then(|| map(&file, offset, len, mode))
             .transpose()
             .map_err(|error| Error::io("mmap", path, error))?;
-        Ok(Self { region, len, file, mode })
+        Ok(Self { region, len, file: Mutex::new(Some(Arc::new(file))), mode })
     }
 
     /// The first byte; dangling and aligned to 64 for an empty mapping.
@@ -78,13 +82,34 @@ impl Mapping {
     /// # Errors
     /// What the system said.
     pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
-        match &self.region {
-            Some(region) if self.mode == Mode::ReadWrite && len > 0 => {
+        // Held for the call, so that a `retire` meanwhile does not close it.
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (&self.region, file) {
+            (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
                 region.flush_range(offset, len)?;
-                self.file.sync_data()
+                file.sync_data()
             }
             _ => Ok(()),
         }
+    }
+
+    /// Lets go of the file while the addresses stay taken: zero pages take the place of the file's.
+    ///
+    /// For an owner who is done with the file while somebody may still hold a pointer. What was stored to a shared
+    /// mapping is in the file; later stores go nowhere.
+    ///
+    /// # Errors
+    /// What the system said; then the file's pages are still there.
+    pub fn retire(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(region), Some(_)) = (&self.region, &*file) {
+            // SAFETY:
+            // - the range is the mapping that `region` owns, and stays owned by it: only its pages change.
+            // - nobody has a reference to it (fact 3 of `Mapping`).
+            unsafe { sys::replace_with_zeros(region.as_mut_ptr(), self.len) }?;
+        }
+        *file = None;
+        Ok(())
     }
 }
 

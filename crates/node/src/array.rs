@@ -73,7 +73,7 @@ impl NativeArray {
             None => Err(CoreError::Closed { path: self.path.clone() }),
         };
         // Making the error runs JavaScript: not with the lock held.
-        result.map_err(|error| js_error(env, error))
+        result.map_err(|error| js_error(env, error.at(&self.path)))
     }
 
     /// The array's description, for TypeScript to keep.

@@ -2,13 +2,21 @@
 //!
 //! Mapped memory goes out as an external `ArrayBuffer`, made by calling Node-API directly. napi-rs's own
 //! constructors copy everything without a word where the runtime forbids external memory (Electron); here a refusal
-//! is an error that says so. Each buffer holds its mapping through a [`Lease`], which `close` takes back after it has
-//! detached the buffer, so that closing unmaps at once and not when the garbage collector gets to it. A buffer that
-//! JavaScript has moved elsewhere (`transfer`) keeps its lease, and the mapping lives until that buffer is collected.
+//! is an error that says so.
+//!
+//! `close` detaches the buffer and retires the mapping: zero pages take the place of the file's, and the file is closed.
+//! The addresses stay taken until the last who may hold a pointer to them is gone, which the owners of the [`Mapping`] are. Two kinds
+//! of holders outlive `close`: a buffer that JavaScript has moved elsewhere (`transfer`), and an operation of Node.js
+//! that still works on the buffer on another thread (`fs.read`, zlib). The latter keeps the `ArrayBuffer` object alive,
+//! so the object has a finalizer of its own beside that of its memory. Were the addresses given back at once, a read
+//! under way could end up in the next file that is mapped there.
+//!
+//! When an environment ends, its finalizers run although a buffer that it has given away may live on elsewhere. Then the
+//! addresses are never given back.
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mmap_ndarray_core::kernel::RawView;
 use mmap_ndarray_core::{DType, DynMmapArray, Error as CoreError, Layout, Mapping, Result as CoreResult};
@@ -17,9 +25,6 @@ use napi::{Env, Error, Result, Status, Unknown, sys};
 
 use crate::convert::NativeLayout;
 
-/// What a buffer holds of its mapping: taken back by `close`, or dropped by the buffer's finalizer.
-struct Lease(Mutex<Option<Arc<Mapping>>>);
-
 /// The one `ArrayBuffer` of an array, made when first asked for.
 #[derive(Default)]
 pub(crate) struct Buffer(Option<Made>);
@@ -27,7 +32,7 @@ pub(crate) struct Buffer(Option<Made>);
 struct Made {
     /// Weak: the buffer belongs to JavaScript.
     reference: Reference,
-    lease: Arc<Lease>,
+    mapping: Arc<Mapping>,
 }
 
 /// A weak reference of the environment, deleted when dropped.
@@ -50,8 +55,8 @@ impl Buffer {
             return unsafe { Unknown::from_napi_value(env.raw(), value) }
                 .map_err(|error| refused(array, &error.reason));
         }
-        let lease = Arc::new(Lease(Mutex::new(Some(Arc::clone(array.mapping())))));
-        let value = external_buffer(env, array, &lease)?;
+        let mapping = Arc::clone(array.mapping());
+        let value = external_buffer(env, array)?;
         let mut raw = ptr::null_mut();
         // SAFETY:
         // - `value` is an object of this environment; the count 0 makes the reference weak; `raw` takes the result.
@@ -59,47 +64,47 @@ impl Buffer {
         if status != sys::Status::napi_ok {
             return Err(refused(array, &format!("napi_create_reference: {}", Status::from(status))));
         }
-        self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, lease });
+        self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, mapping });
         // SAFETY:
         // - the value is one of this environment, made by the call above.
         unsafe { Unknown::from_napi_value(env.raw(), value) }.map_err(|error| refused(array, &error.reason))
     }
 
-    /// Detaches the buffer, so that every view of it has length 0, and lets go of its mapping.
+    /// Detaches the buffer, so that every view of it has length 0, and lets go of the file.
     pub(crate) fn close(self, env: &Env) -> Result<()> {
-        let Some(Made { reference, lease }) = self.0 else {
+        let Some(Made { reference, mapping }) = self.0 else {
             return Ok(());
         };
-        let Some(value) = reference.value() else {
-            return Ok(());
-        };
-        let mut detached = false;
-        // SAFETY:
-        // - `value` is a value of this environment; `detached` takes the result.
-        let status = unsafe { sys::napi_is_detached_arraybuffer(env.raw(), value, &raw mut detached) };
-        if status != sys::Status::napi_ok {
-            return Err(Error::new(Status::from(status), "napi_is_detached_arraybuffer"));
+        if let Some(value) = reference.value() {
+            detach(env, value)?;
         }
-        if detached {
-            // JavaScript has moved the memory into a buffer that we have never seen; its finalizer has the lease.
-            return Ok(());
+        match mapping.retire() {
+            // No zero pages are to be had here (Windows): the file stays mapped until its holders are gone.
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(()),
+            done => done.map_err(|error| Error::from_reason(error.to_string())),
         }
-        // SAFETY:
-        // - `value` is an ArrayBuffer of this environment that is not detached.
-        let status = unsafe { sys::napi_detach_arraybuffer(env.raw(), value) };
-        if status != sys::Status::napi_ok {
-            return Err(Error::new(Status::from(status), "napi_detach_arraybuffer"));
-        }
-        // Nobody can reach the pages through this buffer any more.
-        lease.take();
-        Ok(())
     }
 }
 
-impl Lease {
-    fn take(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+/// Detaches an `ArrayBuffer`, unless its owner has moved its memory elsewhere already.
+fn detach(env: &Env, value: sys::napi_value) -> Result<()> {
+    let mut detached = false;
+    // SAFETY:
+    // - `value` is a value of this environment; `detached` takes the result.
+    let status = unsafe { sys::napi_is_detached_arraybuffer(env.raw(), value, &raw mut detached) };
+    if status != sys::Status::napi_ok {
+        return Err(Error::new(Status::from(status), "napi_is_detached_arraybuffer"));
     }
+    if detached {
+        return Ok(());
+    }
+    // SAFETY:
+    // - `value` is an ArrayBuffer of this environment that is not detached.
+    let status = unsafe { sys::napi_detach_arraybuffer(env.raw(), value) };
+    if status == sys::Status::napi_ok {
+        return Ok(());
+    }
+    Err(Error::new(Status::from(status), "napi_detach_arraybuffer"))
 }
 
 impl Reference {
@@ -122,16 +127,14 @@ impl Drop for Reference {
 }
 
 /// Makes an `ArrayBuffer` over the mapping, or says why the runtime will not have it.
-fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
+fn external_buffer(env: &Env, array: &DynMmapArray) -> CoreResult<sys::napi_value> {
     let mapping = array.mapping();
-    let hint = Arc::into_raw(Arc::clone(lease)).cast_mut().cast::<c_void>();
+    let hint = owner(mapping);
     let mut value = ptr::null_mut();
     // SAFETY:
-    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while the lease holds the mapping; `close`
-    //   takes the lease only after it has detached the buffer.
-    // - `hint` is one owner of the lease; `finalize` takes it back, once.
-    // - not protected: the file made shorter (SIGBUS), and native code that works on the buffer on another thread
-    //   while it is closed.
+    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while `hint` owns the mapping.
+    // - `hint` is an owner of its own; `finalize` takes it back, once.
+    // - not protected: the file made shorter (SIGBUS).
     let status = unsafe {
         sys::napi_create_external_arraybuffer(
             env.raw(),
@@ -143,18 +146,21 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
         )
     };
     if status == sys::Status::napi_ok {
-        return Ok(value);
-    }
-    // Node.js 20 runs the finalizer of a buffer that it found too large, on a later turn of the event loop. So this
-    // owner is left to it; the lease is emptied, and a runtime that does not run it loses a few bytes, not a mapping.
-    lease.take();
-    if status == sys::Status::napi_no_external_buffers_allowed {
+        let hint = owner(mapping);
         // SAFETY:
-        // - a runtime that refuses before it looks at the buffer has not kept the hint, so this owner is still ours.
-        drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
+        // - `value` is an object of this environment; `hint` is an owner of its own, which `finalize` takes back, once.
+        let status =
+            unsafe { sys::napi_add_finalizer(env.raw(), value, hint, Some(finalize), hint, ptr::null_mut()) };
+        if status != sys::Status::napi_ok {
+            release(hint);
+            return Err(refused(array, &format!("napi_add_finalizer: {}", Status::from(status))));
+        }
+        return Ok(value);
     }
     clear_exception(env);
     if status == sys::Status::napi_no_external_buffers_allowed {
+        // A runtime that refuses before it looks at the buffer has not kept the hint.
+        release(hint);
         return Err(CoreError::Unavailable {
             path: array.file_path().to_path_buf(),
             reason: "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole \
@@ -162,6 +168,8 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
                 .to_owned(),
         });
     }
+    // Node.js 20 runs the finalizer of a buffer that it found too large, on a later turn of the event loop; `hint` is
+    // left to it.
     Err(CoreError::TooLarge {
         path: array.file_path().to_path_buf(),
         reason: format!(
@@ -173,12 +181,45 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
     })
 }
 
-/// Lets go of a buffer's lease. Runs on the environment's thread, possibly inside `napi_detach_arraybuffer`.
-unsafe extern "C" fn finalize(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
+/// One more owner of the mapping, as a finalizer is given it.
+fn owner(mapping: &Arc<Mapping>) -> *mut c_void {
+    Arc::into_raw(Arc::clone(mapping)).cast_mut().cast()
+}
+
+/// Takes back what `owner` gave.
+fn release(hint: *mut c_void) {
     // SAFETY:
-    // - `hint` came from Arc::into_raw in `external_buffer`, and Node-API runs a finalizer once.
-    // - `_data` is not touched: after `close` the address may belong to another mapping.
-    drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
+    // - `hint` came from `owner`, and each is released once: by the finalizer that it was given to, or by
+    //   `external_buffer` when no finalizer has it.
+    drop(unsafe { Arc::from_raw(hint.cast::<Mapping>()) });
+}
+
+/// Lets go of a mapping. Runs on the environment's thread, possibly inside `napi_detach_arraybuffer`.
+unsafe extern "C" fn finalize(env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
+    if is_ending(env) {
+        // SAFETY:
+        // - `hint` came from `owner` and owns the mapping; it is not released, so the reference stays good.
+        let mapping = unsafe { &*hint.cast::<Mapping>() };
+        // Somebody elsewhere may have the memory. The file goes; where it cannot, it stays mapped.
+        drop(mapping.retire());
+        return;
+    }
+    release(hint);
+}
+
+/// Whether the environment is past running JavaScript: Node-API then refuses every call that could.
+///
+/// A cleanup hook would not tell: Node.js 26 finalizes the buffers of a worker before it runs hooks.
+fn is_ending(env: sys::napi_env) -> bool {
+    let mut value = ptr::null_mut();
+    // SAFETY:
+    // - `env` is the environment that runs the finalizer; `value` takes the result.
+    let found = unsafe { sys::napi_get_undefined(env, &raw mut value) };
+    let mut coerced = ptr::null_mut();
+    found != sys::Status::napi_ok
+        // SAFETY:
+        // - `value` is undefined, of this environment; making a truth value of it runs no code of anybody's.
+        || unsafe { sys::napi_coerce_to_bool(env, value, &raw mut coerced) } != sys::Status::napi_ok
 }
 
 /// Node.js 20 leaves an exception pending where a buffer is too large; ours says more.

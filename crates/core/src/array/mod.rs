@@ -105,9 +105,10 @@ impl DynMmapArray {
     /// # Errors
     /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
     pub fn from_writer(writer: Writer) -> Result<Self> {
-        let path = writer.path().to_path_buf();
-        let (file, header) = writer.commit()?;
-        Self::map(file, header, Mode::ReadWrite, &path)
+        // Mapped before it gets its name: a file that cannot be mapped replaces nothing.
+        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path())?;
+        writer.commit()?;
+        Ok(array)
     }
 
     fn map(file: std::fs::File, header: Header, mode: Mode, path: &Path) -> Result<Self> {

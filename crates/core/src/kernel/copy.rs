@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 
 use super::{Element, RawView, load, runs::for_each_run, store, with_type};
-use crate::dtype::ByteOrder;
+use crate::dtype::{ByteOrder, DType};
 use crate::error::{Error, Result};
 
 /// Copies `source` into `target`, element by element, as if all of it had been read before the first store.
@@ -108,7 +108,8 @@ fn detached(source: &RawView, memory: &mut Vec<u8>) -> Result<RawView, TryReserv
 fn convert(target: &RawView, source: &RawView) {
     let swap_target = !target.byte_order.is_native();
     let swap_source = !source.byte_order.is_native();
-    if target.dtype == source.dtype && swap_target == swap_source {
+    // Truth is normalised: a byte other than 0 and 1 is true, and becomes 1.
+    if target.dtype == source.dtype && swap_target == swap_source && target.dtype != DType::Bool {
         return copy(target, source);
     }
     with_type!(source.dtype, S => with_type!(target.dtype, T => {

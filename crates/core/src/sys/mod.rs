@@ -18,7 +18,9 @@ compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
 use std::io;
 
-pub(crate) use os::{Folder, never_wait, owner_only, rename_new, reserve, write_all_at};
+pub(crate) use os::{
+    Folder, keep_owner, never_wait, owner_only, rename_new, replace_with_zeros, reserve, write_all_at,
+};
 
 /// The libuv name of an error: `ENOENT`; `UNKNOWN` where there is none.
 pub(crate) fn error_name(error: &io::Error) -> &'static str {

@@ -1,11 +1,11 @@
 //! Linux, macOS and the BSDs.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
@@ -21,6 +21,43 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Writes all of `bytes` at byte `offset`, without moving the file's position.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
+}
+
+/// Gives a file the owner and group of the one that it replaces; a process that may not do that keeps its own.
+pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<()> {
+    match fchown(file, Some(replaced.uid()), Some(replaced.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
+/// Puts zero pages, private and without a file, in the place of the pages that hold `len` bytes from `start` on.
+///
+/// # Safety
+/// The pages are a mapping of the caller's, whole, and nobody has a reference to them.
+pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY:
+    // - sysconf reads a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let Some(mask) = usize::try_from(page).ok().and_then(|page| page.checked_sub(1)) else {
+        return Err(io::Error::last_os_error());
+    };
+    let first = start.map_addr(|address| address & !mask);
+    let end = (start.addr() + len + mask) & !mask;
+    // SAFETY:
+    // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
+    // - the new pages are as readable and writable as the old ones, so that pointers to them stay usable.
+    let mapped = unsafe {
+        libc::mmap(
+            first.cast(),
+            end - first.addr(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | libc::MAP_FIXED,
+            -1,
+            0,
+        )
+    };
+    if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Makes the file `len` bytes long with the disk space behind it, so that a full disk is an error now and not a

@@ -1,6 +1,6 @@
 //! Windows, through what the standard library offers.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::fs::FileExt;
 use std::path::Path;
@@ -29,6 +29,20 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
         }
     }
     Ok(())
+}
+
+/// Ownership follows the folder here.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn keep_owner(_file: &File, _replaced: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// No mapping can be replaced in one step here.
+///
+/// # Safety
+/// None is needed: nothing is done.
+pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.

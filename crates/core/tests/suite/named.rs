@@ -108,7 +108,15 @@ fn opens_as(file: &Path, format: Option<Format>, entry: &Value) {
         let shape: Vec<_> = expected.shape.iter().copied().chain(element.complex.then_some(2)).collect();
         assert_eq!((array.dtype(), array.shape()), (element.dtype, &*shape), "{what}");
         assert_eq!(array.header().element().complex, element.complex, "{what}");
-        assert_eq!(hex(&bytes_of(&array)), text(entry, "data"), "{what}");
+        // A byte of truth is copied as 0 or 1, whatever stands in the file.
+        let truth = array.dtype() == DType::Bool;
+        let data = text(entry, "data");
+        let data = if truth {
+            data.as_bytes().chunks(2).map(|byte| if byte == b"00" { "00" } else { "01" }).collect()
+        } else {
+            data.to_owned()
+        };
+        assert_eq!(hex(&bytes_of(&array)), data, "{what}");
         let header = array.header();
         if !array.is_empty() {
             assert_eq!(header.data_offset() + header.offset() * header.unit(), expected.offset, "{what}");
