@@ -481,6 +481,24 @@ limited('a file that cannot be mapped replaces nothing', async (t) => {
   t.deepEqual(readdirSync(dir), ['a.npy'])
 })
 
+const linux = process.platform === 'linux' ? test : test.skip
+
+linux('a process that ends, or is killed, while it creates leaves nothing', async (t) => {
+  const dir = folder(t)
+  const script = (end: string) => `
+    import { create } from 'mmap-ndarray'
+    create(process.argv[1] + '/a.npy', new Float64Array(2 ** 22))
+    setImmediate(() => ${end})`
+  for (const end of [
+    'process.exit(0)',
+    "process.kill(process.pid, 'SIGKILL')",
+    "{ throw new Error('end') }",
+  ]) {
+    await runScript(script(end), dir)
+    t.deepEqual(readdirSync(dir), [], end)
+  }
+})
+
 test('a source that was detached before is ERR_INVALID_STATE, and replaces nothing', (t) => {
   const path = join(folder(t), 'a.npy')
   createSync(path, [1]).close()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
 import { createSync, type DType, type MappedView, type MmapArray, NdView, openSync } from '../src/index.js'
+import { allocate, type Data } from '../src/store.js'
 import { fixture, folder, listOf } from './helpers.js'
 
 const seed = 20261124
@@ -45,27 +46,9 @@ const pattern = (dtype: DType, length: number): NdView => {
   const numbers = Float64Array.from({ length }, (_, i) => ((i * 97 + 13) % 251) - 100)
   const view = new NdView(new Float64Array(length))
   view.assign(numbers)
-  const target = createTarget(dtype, length)
+  const target = new NdView(allocate(dtype, length) as Data, undefined, undefined, undefined, dtype)
   target.assign(view)
   return target
-}
-
-function createTarget(dtype: DType, length: number): NdView {
-  const wide = dtype.startsWith('int64') || dtype === 'uint64'
-  if (wide)
-    return new NdView(dtype === 'int64' ? new BigInt64Array(length) : new BigUint64Array(length)) as NdView
-  const ctor = {
-    bool: Uint8Array,
-    int8: Int8Array,
-    uint8: Uint8Array,
-    int16: Int16Array,
-    uint16: Uint16Array,
-    int32: Int32Array,
-    uint32: Uint32Array,
-    float32: Float32Array,
-    float64: Float64Array,
-  }[dtype as 'int8']
-  return new NdView(new ctor(length) as Int8Array, undefined, undefined, undefined, dtype as 'int8') as NdView
 }
 
 for (const dtype of dtypes) {

@@ -1,7 +1,7 @@
 //! New files that appear whole or not at all.
 //!
-//! The data goes to a temporary file in the same folder, which takes the target's name in one rename after
-//! everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
+//! The data goes to a file in the same folder that has no name yet, or a temporary one, and takes the target's name in
+//! one rename after everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
 //! (the old file lives on without a name), and a failure leaves what was there before.
 
 use std::fs::{File, OpenOptions};
@@ -209,58 +209,76 @@ impl Writer {
     /// # Errors
     /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
     pub fn commit(self) -> Result<()> {
-        let Self { file, temp, target, path, overwrite, folder, .. } = self;
+        let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         file.sync_all().map_err(failed.clone()("fsync"))?;
-        let renamed = if overwrite {
-            std::fs::rename(temp.path(), &target)
-        } else {
-            sys::rename_new(temp.path(), &target)
-        };
+        let name = temp.name(&file).map_err(failed.clone()("link"))?;
+        let renamed = if overwrite { std::fs::rename(name, &target) } else { sys::rename_new(name, &target) };
         renamed.map_err(failed.clone()("rename"))?;
         temp.keep();
         folder.sync().map_err(failed("fsync"))
     }
 }
 
-/// A temporary file's name, removed when dropped.
+/// A file on its way to a name: without one where the system has such files, else under a temporary one, which is
+/// removed when dropped. A file without a name is gone with the process, however that ends.
 #[derive(Debug)]
-struct Temp(Option<PathBuf>);
+struct Temp {
+    folder: PathBuf,
+    path: Option<PathBuf>,
+}
 
 impl Temp {
-    /// Makes a file beside `target`; one that replaces a private file is private from the start.
+    /// Makes a file in the folder of `target`; one that replaces another is private until it has its permissions.
     fn create(target: &Path, private: bool) -> io::Result<(File, Self)> {
-        let folder = folder_of(target);
+        let mut temp = Self { folder: folder_of(target).to_path_buf(), path: None };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        if private {
+            sys::owner_only(&mut options);
+        }
+        if let Some(file) = sys::open_unnamed(&mut options.clone(), &temp.folder)? {
+            return Ok((file, temp));
+        }
+        options.create_new(true);
+        let file = temp.with_name(|path| options.open(path))?;
+        Ok((file, temp))
+    }
+
+    /// The file's name, given to it now if it has none.
+    fn name(&mut self, file: &File) -> io::Result<&Path> {
+        if self.path.is_none() {
+            self.with_name(|path| sys::link(file, path))?;
+        }
+        Ok(self.path.as_deref().unwrap_or(Path::new("")))
+    }
+
+    /// Calls `make` with names that nobody has thought of, until one is free.
+    fn with_name<T>(&mut self, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         loop {
             // A fixed length whatever the target's name, which may be as long as names can be.
             let unique = RandomState::new().build_hasher().finish();
-            let path = folder.join(format!(".mmap-ndarray-{unique:016x}.tmp"));
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create_new(true);
-            if private {
-                sys::owner_only(&mut options);
-            }
-            match options.open(&path) {
-                Ok(file) => return Ok((file, Self(Some(path)))),
+            let path = self.folder.join(format!(".mmap-ndarray-{unique:016x}.tmp"));
+            match make(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
+                Ok(value) => {
+                    self.path = Some(path);
+                    return Ok(value);
+                }
             }
         }
     }
 
-    fn path(&self) -> &Path {
-        self.0.as_deref().unwrap_or(Path::new(""))
-    }
-
     /// The file has its real name now.
     fn keep(mut self) {
-        self.0 = None;
+        self.path = None;
     }
 }
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
+        if let Some(path) = &self.path {
             // Nobody is left to tell: the error that led here is already on its way to the caller.
             drop(std::fs::remove_file(path));
         }

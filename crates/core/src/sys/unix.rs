@@ -23,6 +23,50 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Opens a file that has no name yet in `folder`, where the system and the file system have such files.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Result<Option<File>> {
+    // `link` finds the file through /proc.
+    if !Path::new("/proc/self/fd").exists() {
+        return Ok(None);
+    }
+    match options.custom_flags(libc::O_TMPFILE).open(folder) {
+        Ok(file) => Ok(Some(file)),
+        // What file systems and kernels without O_TMPFILE say.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file without a name the name `path`; `EEXIST` if something has it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn link(file: &File, path: &Path) -> io::Result<()> {
+    let (from, to) = (c_path(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?, c_path(path)?);
+    // SAFETY:
+    // - both pointers are to strings that end with NUL and outlive the call; linkat keeps neither.
+    let done = unsafe {
+        libc::linkat(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// No files without names here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn open_unnamed(_options: &mut OpenOptions, _folder: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Never called: there are no files without names here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Gives a file the owner and group of the one that it replaces; a process that may not do that keeps its own.
 pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<()> {
     match fchown(file, Some(replaced.uid()), Some(replaced.gid())) {

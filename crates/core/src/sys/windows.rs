@@ -31,6 +31,17 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+/// No files without names here.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn open_unnamed(_options: &mut OpenOptions, _folder: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Never called: there are no files without names here.
+pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Ownership follows the folder here.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
 pub(crate) fn keep_owner(_file: &File, _replaced: &Metadata) -> io::Result<()> {
