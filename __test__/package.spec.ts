@@ -1,10 +1,13 @@
 /** The package as its users get it: what it exports, how it is loaded, what is in it. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import test from 'ava'
-import { root, run } from './helpers.js'
+import { folder, root, run } from './helpers.js'
+
+/** A program of a package that this one is developed with. */
+const bin = (name: string, path: string) => join(root, 'node_modules', name, path)
 
 test('the exports', async (t) => {
   const names = Object.keys(await import('../src/index.js')).sort()
@@ -37,6 +40,34 @@ test('import and require give the same classes', async (t) => {
 
 test('no top-level await anywhere: require would fail', (t) => {
   t.notThrows(() => createRequire(import.meta.url)('../dist/index.js'))
+})
+
+test('the exports of adapters', async (t) => {
+  t.deepEqual(Object.keys(await import('../src/adapters.js')).sort(), [
+    'toChunk',
+    'toScijs',
+    'toStdlib',
+    'toTensorArgs',
+  ])
+})
+
+test('publint finds nothing', async (t) => {
+  const { code, stdout, stderr } = await run(process.execPath, [
+    bin('publint', 'src/cli.js'),
+    'run',
+    root,
+    '--strict',
+  ])
+  t.is(code, 0, stdout + stderr)
+})
+
+test('are the types wrong? no', async (t) => {
+  const dir = folder(t)
+  execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', dir], { cwd: root })
+  const [tarball = ''] = readdirSync(dir)
+  const attw = bin('@arethetypeswrong/cli', 'dist/index.js')
+  const { code, stdout } = await run(process.execPath, [attw, join(dir, tarball), '--profile', 'esm-only'])
+  t.is(code, 0, stdout)
 })
 
 test('what a package would contain', (t) => {

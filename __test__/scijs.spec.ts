@@ -6,7 +6,7 @@ import { axisOrder } from '../src/layout.js'
 import { NdView } from '../src/nd-view.js'
 
 const SEED = 19_700_101
-const RUNS = 2500
+const RUNS = 12_000
 
 /**
  * One call, drawn without knowing the view: `draws` become valid arguments for whatever axes there are then.
@@ -213,6 +213,111 @@ test('arguments of another type are TypeErrors', (t) => {
     }
   }
   t.throws(() => view.transpose(null as never, 0), { code: 'ERR_INVALID_ARG_TYPE' })
+})
+
+/** The arithmetic of the dialect once more, in bigints, which have no limit. */
+type Exact = { shape: bigint[]; stride: bigint[]; offset: bigint }
+
+const exactly: { [M in Call['method']]: (view: Exact, args: (number | undefined)[]) => Exact } = {
+  lo: ({ shape, stride, offset }, args) => {
+    const cut = shape.map((_, axis) => BigInt(Math.max(0, args[axis] ?? 0)))
+    return {
+      shape: shape.map((extent, axis) => extent - (cut[axis] as bigint)),
+      stride,
+      offset: cut.reduce((at, by, axis) => at + by * (stride[axis] as bigint), offset),
+    }
+  },
+  hi: ({ shape, stride, offset }, args) => ({
+    shape: shape.map((extent, axis) => ((args[axis] ?? -1) < 0 ? extent : BigInt(args[axis] as number))),
+    stride,
+    offset,
+  }),
+  step: ({ shape, stride, offset }, args) => {
+    const by = shape.map((_, axis) => BigInt(args[axis] ?? 1))
+    const sizes = by.map((step) => (step < 0n ? -step : step))
+    return {
+      shape: shape.map((extent, axis) => (extent + (sizes[axis] as bigint) - 1n) / (sizes[axis] as bigint)),
+      stride: stride.map((step, axis) => step * (by[axis] as bigint)),
+      offset: by.reduce((at, step, axis) => {
+        return step < 0n ? at + (stride[axis] as bigint) * ((shape[axis] as bigint) - 1n) : at
+      }, offset),
+    }
+  },
+  transpose: ({ shape, stride, offset }, args) => ({
+    shape: args.map((axis) => shape[axis as number] as bigint),
+    stride: args.map((axis) => stride[axis as number] as bigint),
+    offset,
+  }),
+  pick: ({ shape, stride, offset }, args) => {
+    const stays = (_: bigint, axis: number) => (args[axis] ?? -1) < 0
+    return {
+      shape: shape.filter(stays),
+      stride: stride.filter(stays),
+      offset: args.reduce<bigint>((at, index, axis) => {
+        return (index ?? -1) < 0 ? at : at + BigInt(index as number) * (stride[axis] as bigint)
+      }, offset),
+    }
+  },
+}
+
+/** Arguments for axes of any length: each draw is a place on its axis, ends included. */
+function argumentsForLong({ method, draws, fewer }: Call, shape: number[]): (number | undefined)[] {
+  if (method === 'transpose') return argumentsFor({ method, draws, fewer }, shape)
+  const all = shape.map((extent, axis) => {
+    const draw = draws[axis] as number
+    const last = method === 'pick' ? extent - 1 : extent
+    const place = Math.min(last, Math.floor(extent * (draw / 1000)))
+    if (draw % 5 === 0) return undefined
+    if (method === 'step') return Math.max(1, Math.floor(place / 1000)) * (draw % 2 ? 1 : -1)
+    if (method === 'pick' && (draw % 3 > 0 || extent === 0)) return undefined
+    return place
+  })
+  return all.slice(0, Math.max(0, all.length - fewer))
+}
+
+const long = fc.record({
+  // Lengths as powers of two and a little less, 2 ** 52 elements at most.
+  powers: fc.array(fc.nat({ max: 52 }), { minLength: 1, maxLength: 5 }),
+  less: fc.nat(7),
+  calls: fc.array(call, { minLength: 1, maxLength: 5 }),
+})
+
+test(`views stay exact up to 2^53, where scijs cuts to 32 bits (seed ${SEED})`, (t) => {
+  const store = { length: Number.MAX_SAFE_INTEGER, get: (i: number) => i, set: () => {} }
+  let [beyond, count] = [0, 0]
+  const property = fc.property(long, ({ powers, less, calls }) => {
+    let left = 52
+    const shape = powers.map((power) => {
+      const bits = Math.min(power, left)
+      left -= bits
+      return Math.max(1, 2 ** bits - less)
+    })
+    let ours: NdView = new NdView(store, shape, undefined, undefined, 'float64')
+    let exact: Exact = { shape: shape.map(BigInt), stride: ours.stride.map(BigInt), offset: 0n }
+    for (const next of calls) {
+      if (ours.dimension === 0) continue
+      const args = argumentsForLong(next, ours.shape)
+      ours = ours[next.method](...args)
+      exact = exactly[next.method](exact, args)
+      const { shape, stride, offset } = ours
+      const name = `${next.method}(${args})`
+      t.deepEqual(
+        [shape.map(BigInt), stride.map(BigInt), BigInt(offset)],
+        [exact.shape, exact.stride, exact.offset],
+        name,
+      )
+    }
+    if (ours.size === 0) return
+    const last = ours.shape.map((extent) => extent - 1)
+    const at = last.reduce((sum, i, axis) => sum + BigInt(i) * (exact.stride[axis] as bigint), exact.offset)
+    t.is(BigInt(ours.get(...last) as number), at)
+    t.is(BigInt(ours.index(...last)), at)
+    count++
+    if (at >= 2n ** 31n || exact.offset >= 2n ** 31n) beyond++
+  })
+  fc.assert(property, { seed: SEED, numRuns: 3000 })
+  t.log(`seed ${SEED}: ${beyond} of ${count} chains went past 2^31`)
+  t.true(beyond > 500)
 })
 
 test('lo, pick and step stay exact where scijs cuts to 32 bits', (t) => {

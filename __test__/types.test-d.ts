@@ -1,5 +1,16 @@
 /** Types, asserted where `tsc` checks them; nothing here runs. */
+import * as tf from '@tensorflow/tfjs-core'
 import type { NdArray } from 'ndarray'
+import { Tensor } from 'onnxruntime-common'
+import type * as zarr from 'zarrita'
+import {
+  type Chunk,
+  type ScijsArray,
+  toChunk,
+  toScijs,
+  type toStdlib,
+  toTensorArgs,
+} from '../src/adapters.js'
 import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
@@ -167,3 +178,40 @@ const byData = createSync('a.npy', { data: new Float32Array(6), shape: [2, 3] })
 same<typeof byData, MmapArray<'float32'>>(true)
 const byView = createSync('a.npy', floats)
 same<typeof byView, MmapArray<'float32'>>(true)
+
+// A file's dtype says what its elements are, and what they are in.
+declare const file32: MmapArray<'float32'>
+declare const file64: MmapArray<'int64'>
+same<(typeof file32)['data'], Float32Array | ElementStore<number>>(true)
+same<(typeof file64)['data'], BigInt64Array | ElementStore<bigint>>(true)
+same<ReturnType<typeof file32.toTypedArray>, Float32Array>(true)
+same<ReturnType<typeof file64.toTypedArray>, BigInt64Array>(true)
+same<ReturnType<typeof file64.get>, bigint>(true)
+same<ReturnType<typeof file32.slice>, MappedView<'float32'>>(true)
+same<typeof file64.T, MappedView<'int64'>>(true)
+file64.set(0, 1, 2n)
+// @ts-expect-error: nor is a number an element of a file of int64
+file64.set(0, 1, 2)
+if (!ArrayBuffer.isView(file32.data)) same<ReturnType<typeof file32.data.get>, number>(true)
+for (const row of file32) if (typeof row !== 'number') same<typeof row, MappedView<'float32'>>(true)
+
+// Whoever takes an ndarray of scijs takes a file, a part of one, and what toScijs gives.
+const files: NdArray<Float32Array | ElementStore<number>>[] = [file32, file32.slice('1:'), file32.T]
+const adapted: NdArray<Float32Array | ElementStore<number>> = toScijs(file32)
+
+export { adapted, files }
+
+// The adapters keep what is known of the elements.
+same<ReturnType<typeof toScijs<'int64'>>['T'], ScijsArray<'int64'>>(true)
+same<ReturnType<ReturnType<typeof toStdlib<'int64'>>['get']>, bigint>(true)
+same<ReturnType<typeof toChunk<'float32'>>, Chunk<'float32'>>(true)
+const chunk: zarr.Chunk<'float32'> = toChunk(file32)
+const tensor = new Tensor(...toTensorArgs(file32))
+same<typeof tensor.data, Float32Array>(true)
+same<(typeof tensor)['type'], 'float32'>(true)
+const longTensor = new Tensor(...toTensorArgs(file64))
+const tfTensor = tf.tensor(...toTensorArgs(file32, 'tfjs'))
+// @ts-expect-error: no such runtime
+toTensorArgs(file32, 'torch')
+
+export { chunk, longTensor, tfTensor }
