@@ -1,5 +1,7 @@
 //! The bytes of a file, for readers that need more than its start: any part, by position.
 
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
