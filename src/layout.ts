@@ -40,6 +40,26 @@ export function contiguousStride(shape: readonly number[], order: Order = 'C'): 
   return stride
 }
 
+/** A copy of one number per axis. Up to three are copied as a literal, which is twice as fast as `slice`. */
+export function copyOf(list: readonly number[]): number[] {
+  switch (list.length) {
+    case 1:
+      return [list[0] as number]
+    case 2:
+      return [list[0] as number, list[1] as number]
+    case 3:
+      return [list[0] as number, list[1] as number, list[2] as number]
+    default:
+      return list.slice()
+  }
+}
+
+/** The list with its first `count` numbers only. */
+export function cut(list: number[], count: number): number[] {
+  while (list.length > count) list.pop()
+  return list
+}
+
 /**
  * True when the elements lie one after the other in that order; axes of length 1 and empty views never
  * disturb it.

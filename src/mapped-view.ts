@@ -57,7 +57,7 @@ export class MappedFile {
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
 export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
   /** The open file, shared with every view of it. */
-  protected readonly file: MappedFile
+  protected declare readonly file: MappedFile
 
   /** @internal */
   constructor(init: ViewInit<D>, file: MappedFile) {

@@ -67,10 +67,11 @@ export interface Summary {
 
 /** What a view is made of when nothing is left to check; only this library makes one. */
 export class ViewInit<D extends DType = DType> {
-  readonly memory: Memory<D>
-  readonly layout: Layout
-  readonly readOnly: boolean
-  readonly base: NdView<D> | null
+  // Only declared: a field that is also initialized costs a call when views are made by the million.
+  declare readonly memory: Memory<D>
+  declare readonly layout: Layout
+  declare readonly readOnly: boolean
+  declare readonly base: NdView<D> | null
 
   constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, base: NdView<D> | null) {
     this.memory = memory
@@ -282,10 +283,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * The index in `data` of the element at one index per axis. Checks nothing: for loops that stay inside the
    * shape.
    */
-  index(...index: number[]): number {
-    let at = this.offset
-    for (let axis = 0; axis < index.length; axis++)
-      at += (index[axis] as number) * (this.stride[axis] as number)
+  index(...index: number[]): number
+  index(i = 0, j = 0, k?: number, l = 0, ...more: number[]): number {
+    const two = this.offset + i * this.s0 + j * this.s1
+    if (k === undefined) return two
+    let at = two + k * this.s2 + l * this.s3
+    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 4] as number)
     return at
   }
 
@@ -355,7 +358,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
 
   /** The axes in reverse: the transposed matrix. */
   get T(): V {
-    return this.transpose(...this.shape.map((_, axis) => this.ndim - 1 - axis))
+    const { shape, stride, offset } = this.alive()
+    return this.derive({ shape: shape.toReversed(), stride: stride.toReversed(), offset })
   }
 
   /**

@@ -7,7 +7,7 @@
  * negative number leave their axis as it is.
  */
 import { checkInteger, outOfRange } from './errors.js'
-import type { Layout } from './layout.js'
+import { copyOf, cut, type Layout } from './layout.js'
 
 /** One argument per axis of a scijs method. */
 export type AxisArguments = readonly (number | null | undefined)[]
@@ -15,44 +15,50 @@ export type AxisArguments = readonly (number | null | undefined)[]
 /** What is left when the first `start[axis]` indices of each axis are cut off. */
 export function lo(view: Layout, start: AxisArguments): Layout {
   checkCount('start', start, view)
-  const shape = [...view.shape]
+  const shape = copyOf(view.shape)
+  const stride = copyOf(view.stride)
   let offset = view.offset
   for (let axis = 0; axis < start.length; axis++) {
     const extent = shape[axis] as number
-    const cut = optional('start', start[axis], axis, extent)
-    if (cut === undefined) continue
-    shape[axis] = extent - cut
-    offset += (view.stride[axis] as number) * cut
+    const by = position('start', start[axis], axis, extent)
+    if (by < 0) continue
+    shape[axis] = extent - by
+    offset += (stride[axis] as number) * by
   }
-  return { shape, stride: [...view.stride], offset }
+  return { shape, stride, offset }
 }
 
 /** The first `stop[axis]` indices of each axis. */
 export function hi(view: Layout, stop: AxisArguments): Layout {
   checkCount('stop', stop, view)
-  const shape = [...view.shape]
+  const shape = copyOf(view.shape)
   for (let axis = 0; axis < stop.length; axis++) {
-    shape[axis] = optional('stop', stop[axis], axis, shape[axis] as number) ?? (shape[axis] as number)
+    const end = position('stop', stop[axis], axis, shape[axis] as number)
+    if (end >= 0) shape[axis] = end
   }
-  return { shape, stride: [...view.stride], offset: view.offset }
+  return { shape, stride: copyOf(view.stride), offset: view.offset }
 }
 
 /** Every `steps[axis]`-th index of each axis; a negative step goes backwards from the last. */
 export function step(view: Layout, steps: AxisArguments): Layout {
   checkCount('steps', steps, view)
-  const shape = [...view.shape]
-  const stride = [...view.stride]
+  const shape = copyOf(view.shape)
+  const stride = copyOf(view.stride)
   let offset = view.offset
   for (let axis = 0; axis < steps.length; axis++) {
-    const given = steps[axis]
-    if (given === null || given === undefined) continue
-    const by = checkInteger(`steps[${axis}]`, given)
-    if (by === 0) throw outOfRange(`steps[${axis}]`, 'an integer other than 0', 0)
+    const by = steps[axis]
+    if (by === null || by === undefined) continue
+    if (!Number.isSafeInteger(by) || by === 0) {
+      const name = `steps[${axis}]`
+      throw outOfRange(name, 'an integer other than 0', checkInteger(name, by))
+    }
     const extent = shape[axis] as number
-    const stepped = (stride[axis] as number) * by + 0
-    if (!Number.isSafeInteger(stepped))
+    const before = stride[axis] as number
+    const stepped = before * by + 0
+    if (!Number.isSafeInteger(stepped)) {
       throw outOfRange(`steps[${axis}]`, 'such that the stride is exact', by)
-    if (by < 0) offset += (stride[axis] as number) * (extent - 1)
+    }
+    if (by < 0) offset += before * (extent - 1)
     shape[axis] = Math.ceil(extent / Math.abs(by))
     stride[axis] = stepped
   }
@@ -62,33 +68,43 @@ export function step(view: Layout, steps: AxisArguments): Layout {
 /** Axis `axes[n]` as axis n; an axis that is left out keeps its place. */
 export function transpose(view: Layout, axes: readonly (number | undefined)[]): Layout {
   checkCount('axes', axes, view)
-  const last = view.shape.length - 1
-  const order = view.shape.map((_, axis) => {
-    return axes[axis] === undefined ? axis : checkInteger(`axes[${axis}]`, axes[axis], 0, last)
-  })
-  if (new Set(order).size !== order.length) throw outOfRange('axes', 'a list of different axes', order)
-  const shape = order.map((axis) => view.shape[axis] as number)
-  const stride = order.map((axis) => view.stride[axis] as number)
+  const count = view.shape.length
+  const order = copyOf(view.shape)
+  const shape = copyOf(view.shape)
+  const stride = copyOf(view.stride)
+  for (let n = 0; n < count; n++) {
+    const given = n < axes.length ? axes[n] : undefined
+    const axis = given === undefined ? n : given
+    if (!Number.isInteger(axis) || axis < 0 || axis >= count) checkInteger(`axes[${n}]`, axis, 0, count - 1)
+    order[n] = axis
+    shape[n] = view.shape[axis] as number
+    stride[n] = view.stride[axis] as number
+    for (let m = 0; m < n; m++) {
+      if (order[m] === axis) throw outOfRange('axes', 'a list of different axes', axes)
+    }
+  }
   return { shape, stride, offset: view.offset }
 }
 
 /** What lies at `index[axis]` of each axis; the axis disappears. */
 export function pick(view: Layout, index: AxisArguments): Layout {
   checkCount('index', index, view)
-  const shape: number[] = []
-  const stride: number[] = []
+  const shape = copyOf(view.shape)
+  const stride = copyOf(view.stride)
   let offset = view.offset
+  let kept = 0
   for (let axis = 0; axis < view.shape.length; axis++) {
-    const extent = view.shape[axis] as number
-    const at = optional('index', index[axis], axis, extent - 1)
-    if (at === undefined) {
-      shape.push(extent)
-      stride.push(view.stride[axis] as number)
+    const extent = shape[axis] as number
+    const by = stride[axis] as number
+    const at = axis < index.length ? position('index', index[axis], axis, extent - 1) : -1
+    if (at < 0) {
+      shape[kept] = extent
+      stride[kept++] = by
     } else {
-      offset += (view.stride[axis] as number) * at
+      offset += by * at
     }
   }
-  return { shape, stride, offset }
+  return { shape: cut(shape, kept), stride: cut(stride, kept), offset }
 }
 
 function checkCount(name: string, given: readonly unknown[], view: Layout): void {
@@ -96,8 +112,10 @@ function checkCount(name: string, given: readonly unknown[], view: Layout): void
   throw outOfRange(`${name}.length`, `at most ${view.shape.length}, the number of axes`, given.length)
 }
 
-function optional(name: string, value: unknown, axis: number, max: number): number | undefined {
-  if (value === null || value === undefined) return undefined
-  const index = checkInteger(`${name}[${axis}]`, value, Number.MIN_SAFE_INTEGER, max)
-  return index < 0 ? undefined : index
+/** The argument of one axis, checked; -1 where it leaves the axis as it is. */
+function position(name: string, value: unknown, axis: number, max: number): number {
+  if (Number.isSafeInteger(value) && (value as number) <= max)
+    return (value as number) < 0 ? -1 : (value as number) + 0
+  if (value === null || value === undefined) return -1
+  return checkInteger(`${name}[${axis}]`, value, Number.MIN_SAFE_INTEGER, max)
 }

@@ -3,7 +3,7 @@
  * it and never derives a layout of its own, so that both sides cannot disagree about a corner case.
  */
 import { checkInteger, invalidArgType, invalidArgValue, outOfRange } from './errors.js'
-import type { Layout } from './layout.js'
+import { copyOf, cut, type Layout } from './layout.js'
 
 /** A range of one axis; null leaves an end, or the step, to its default. Negative ends count from the end. */
 export interface Slice {
@@ -51,24 +51,30 @@ export function select(
   if (selections.length > shape.length) {
     throw outOfRange('selections.length', `at most ${shape.length}, the number of axes`, selections.length)
   }
-  const layout = { shape: [] as number[], stride: [] as number[], offset }
+  const extents = copyOf(shape)
+  const steps = copyOf(stride)
+  let start = offset
+  let kept = 0
   for (let axis = 0; axis < shape.length; axis++) {
     const extent = shape[axis] as number
     const step = stride[axis] as number
     const selection = axis < selections.length ? parse(selections[axis], axis) : null
     if (selection === null) {
-      layout.shape.push(extent)
-      layout.stride.push(step)
+      extents[kept] = extent
+      steps[kept++] = step
     } else if (typeof selection === 'number') {
-      layout.offset += indexOf(selection, extent, axis) * step
+      start += indexOf(selection, extent, axis) * step
     } else {
-      const range = resolve(selection, extent)
-      layout.shape.push(range.count)
-      layout.stride.push(Number.isSafeInteger(step * range.step) ? step * range.step + 0 : step)
-      layout.offset += range.start * step
+      const by = selection.step ?? 1
+      const first = firstOf(selection.start, by, extent)
+      const count = countOf(first, selection.stop, by, extent)
+      extents[kept] = count
+      // As in numpy, an empty range moves nothing.
+      steps[kept++] = by !== 1 && count > 0 && Number.isSafeInteger(step * by) ? step * by + 0 : step
+      if (count > 0) start += first * step
     }
   }
-  return layout
+  return { shape: cut(extents, kept), stride: cut(steps, kept), offset: start }
 }
 
 function indexOf(index: number, extent: number, axis: number): number {
@@ -78,56 +84,82 @@ function indexOf(index: number, extent: number, axis: number): number {
   throw outOfRange(`selections[${axis}]`, range, index)
 }
 
-/** Python's rule for the indices of a range on an axis of `extent`. */
-function resolve(range: Slice, extent: number): { start: number; step: number; count: number } {
-  const step = range.step ?? 1
-  const lowest = step > 0 ? 0 : -1
-  const highest = step > 0 ? extent : extent - 1
-  const clamp = (end: number) => Math.min(Math.max(end < 0 ? end + extent : end, lowest), highest)
-  const start = range.start === null ? (step > 0 ? lowest : highest) : clamp(range.start)
-  const stop = range.stop === null ? (step > 0 ? highest : lowest) : clamp(range.stop)
-  const distance = step > 0 ? stop - start : start - stop
-  if (distance <= 0) return { start: 0, step: 1, count: 0 }
-  return { start, step, count: Math.floor((distance - 1) / Math.abs(step)) + 1 }
+/** Python's rule for where a range begins. */
+function firstOf(start: number | null, step: number, extent: number): number {
+  if (start === null) return step > 0 ? 0 : extent - 1
+  return clamp(start, step, extent)
+}
+
+/** Python's rule for how many indices a range has. */
+function countOf(first: number, stop: number | null, step: number, extent: number): number {
+  const end = stop === null ? (step > 0 ? extent : -1) : clamp(stop, step, extent)
+  const distance = step > 0 ? end - first : first - end
+  if (distance <= 0) return 0
+  return step === 1 ? distance : Math.floor((distance - 1) / Math.abs(step)) + 1
+}
+
+function clamp(end: number, step: number, extent: number): number {
+  const at = end < 0 ? end + extent : end
+  if (step > 0) return at < 0 ? 0 : at > extent ? extent : at
+  return at < -1 ? -1 : at >= extent ? extent - 1 : at
 }
 
 function parse(selection: unknown, axis: number): null | number | Slice {
-  const name = `selections[${axis}]`
   if (selection === null) return null
+  if (typeof selection === 'number' && Number.isSafeInteger(selection)) return selection
+  if (typeof selection === 'object' && isChecked(selection)) return selection
+  const name = `selections[${axis}]`
   if (typeof selection === 'number') return checkInteger(name, selection)
   if (typeof selection === 'string') return parseText(selection, name)
   if (typeof selection === 'object' && isSliceLike(selection)) return checkSlice(name, selection)
   throw invalidArgType(name, "null, an integer, slice(start, stop, step) or text like '1:5'", selection)
 }
 
+/** Index, or start, colon, stop and step: spaces anywhere but in a number. */
+const TEXT = /^\s*(?:([+-]?\d+)\s*)?(?:(:)\s*(?:([+-]?\d+)\s*)?(?::\s*(?:([+-]?\d+)\s*)?)?)?$/
+
 function parseText(text: string, name: string): number | Slice {
-  const parts = text.split(':').map((part) => part.trim())
-  const isRange = parts.length === 2 || parts.length === 3
-  if (!parts.every((part) => (part === '' ? isRange : /^[+-]?\d+$/.test(part))) || parts.length > 3) {
+  const found = TEXT.exec(text)
+  if (found === null || (found[1] === undefined && found[2] === undefined)) {
     throw invalidArgValue(name, "must be an index or a range of one axis, like '3', '1:5' or '::-1'", text)
   }
-  const [start = null, stop = null, step = null] = parts.map((part) => (part === '' ? null : Number(part)))
-  return isRange ? checkSlice(name, { start, stop, step }) : checkInteger(name, start)
+  if (found[2] === undefined) return checkInteger(name, Number(found[1]))
+  return checkSlice(name, { start: endOf(found[1]), stop: endOf(found[3]), step: endOf(found[4]) })
+}
+
+function endOf(text: string | undefined): number | null {
+  return text === undefined ? null : Number(text)
+}
+
+/** True for what `slice` makes, and anything like it, without a message to prepare. */
+function isChecked(value: object): value is Slice {
+  const { start, stop, step } = value as Partial<Slice>
+  return isEnd(start) && isEnd(stop) && isEnd(step) && step !== 0 && isSliceLike(value)
+}
+
+function isEnd(value: unknown): boolean {
+  return value === null || Number.isInteger(value)
 }
 
 function isSliceLike(value: object): value is Partial<Slice> {
+  for (const key in value) {
+    if (key !== 'start' && key !== 'stop' && key !== 'step') return false
+  }
   const prototype: unknown = Object.getPrototypeOf(value)
-  return (
-    (prototype === Object.prototype || prototype === null) &&
-    Object.keys(value).every((key) => key === 'start' || key === 'stop' || key === 'step')
-  )
+  return prototype === Object.prototype || prototype === null
 }
 
 function checkSlice(name: string, range: Partial<Slice>): Slice {
-  const end = (key: keyof Slice) => {
-    const value = range[key] ?? null
-    if (value === null) return null
-    if (typeof value !== 'number') throw invalidArgType(`${name}.${key}`, 'an integer or null', value)
-    if (!Number.isInteger(value))
-      throw outOfRange(`${name}.${key}`, 'an integer (null leaves it open)', value)
-    return value
-  }
-  const checked = { start: end('start'), stop: end('stop'), step: end('step') }
-  if (checked.step === 0) throw outOfRange(`${name}.step`, 'an integer other than 0', 0)
-  return checked
+  const start = checkEnd(name, 'start', range.start)
+  const stop = checkEnd(name, 'stop', range.stop)
+  const step = checkEnd(name, 'step', range.step)
+  if (step === 0) throw outOfRange(`${name}.step`, 'an integer other than 0', 0)
+  return { start, stop, step }
+}
+
+function checkEnd(name: string, key: keyof Slice, value: unknown): number | null {
+  if (value === null || value === undefined) return null
+  if (typeof value !== 'number') throw invalidArgType(`${name}.${key}`, 'an integer or null', value)
+  if (Number.isInteger(value)) return value
+  throw outOfRange(`${name}.${key}`, 'an integer (null leaves it open)', value)
 }
