@@ -1,4 +1,8 @@
-/** Views in other libraries, each the real package: over the same memory, or refused with a reason. */
+/**
+ * Views in other libraries, each the real package: over the same memory, or refused with a reason.
+ *
+ * Past 400 lines: four libraries with a section each, over one set of arrays.
+ */
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import isNdarrayLike from '@stdlib/assert-is-ndarray-like'
