@@ -26,8 +26,12 @@ export declare class NativeArray {
   flushSync(offset: number, len: number): void
   /** Brings stored bytes to the disk without holding up the caller's thread. */
   flush(offset: number, len: number): Promise<void>
+  /** Whether pages have vanished under the mapping. */
+  lost(): boolean
   /**
    * Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
+   *
+   * Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so.
    *
    * The pages are unmapped when work under way has let go of them as well; a buffer that JavaScript has moved
    * elsewhere keeps them until it is collected.
@@ -54,6 +58,9 @@ export declare function create(path: string, options: NativeCreateOptions, eleme
 
 /** Starts a file of zeros, or of `element` repeated. */
 export declare function createSync(path: string, options: NativeCreateOptions, element?: Uint8Array | undefined): NativeWriter
+
+/** Leaves pages that are lost to others: the process ends, or handles the signal itself. */
+export declare function disableGuard(): void
 
 /** Lists the arrays that a file holds, without mapping it or holding up the caller's thread. */
 export declare function list(path: string, format?: string | undefined | null): Promise<Array<NativeEntry>>

@@ -773,11 +773,12 @@ if (
   }
 }
 
-const { NativeArray, NativeWriter, create, createSync, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
+const { NativeArray, NativeWriter, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
 export { NativeArray }
 export { NativeWriter }
 export { create }
 export { createSync }
+export { disableGuard }
 export { list }
 export { listSync }
 export { open }

@@ -22,6 +22,8 @@ export class MappedFile {
   /** Bytes that strides and offsets of views of this file count. */
   readonly unit: number
   closed = false
+  /** What `lost` was when the file was closed. */
+  private wasLost = false
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
 
@@ -30,6 +32,17 @@ export class MappedFile {
     this.path = path
     this.mode = mode
     this.unit = unit
+  }
+
+  /** Whether pages have vanished under the mapping. */
+  get lost(): boolean {
+    return this.closed ? this.wasLost : this.native.lost()
+  }
+
+  /** The last thing before the native array is closed. */
+  markClosed(): void {
+    this.wasLost = this.lost
+    this.closed = true
   }
 
   /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
@@ -115,7 +128,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   /**
    * Brings what was stored to this view to the disk, without holding up the main thread; nothing to do in modes 'r' and 'c'.
    *
-   * Rejects with the OS's error (`EIO`, `ENOSPC`), and with ERR_CLOSED when the array is closed before or meanwhile.
+   * Rejects with the OS's error (`EIO`, `ENOSPC`), with ERR_MAPPING_LOST in any mode when the array is `lost`, and with
+   * ERR_CLOSED when it is closed before or meanwhile.
    */
   async flush(): Promise<void> {
     const [offset, length] = this.byteRange()

@@ -63,6 +63,14 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     return this.file.closed
   }
 
+  /**
+   * Whether pages have vanished under the array: its file was made shorter by somebody, its disk was full, or its
+   * storage failed. Some elements are zeros then that are not the file's; `flush` and `close` throw ERR_MAPPING_LOST.
+   */
+  get lost(): boolean {
+    return this.file.lost
+  }
+
   override is<E extends DType>(dtype: E): this is MmapArray<E> {
     return super.is(dtype)
   }
@@ -87,11 +95,12 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    *
    * Typed arrays already handed out have length 0; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`,
    * `mode` and `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
-   * ERR_CLOSED; the file stays mapped until it has ended.
+   * ERR_CLOSED; the file stays mapped until it has ended. Throws ERR_MAPPING_LOST, when all of that is done, if the array
+   * is `lost` and no `flush` has said so.
    */
   close(): void {
     if (this.file.closed) return
-    this.file.closed = true
+    this.file.markClosed()
     try {
       // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
       this.file.native.close()

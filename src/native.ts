@@ -4,7 +4,7 @@
  * The native side makes its errors with our function, so that a refusal of the OS and one of TypeScript are one kind of
  * thing, and nothing has to be caught and wrapped on the way.
  */
-import { registerErrorMaker } from '../index.js'
+import { disableGuard, registerErrorMaker } from '../index.js'
 import { makeError } from './errors.js'
 
 export {
@@ -22,3 +22,5 @@ export {
 } from '../index.js'
 
 registerErrorMaker(makeError)
+// For a process that handles SIGBUS itself. An environment variable, because it holds for the process and not for a file.
+if (process.env.MMAP_NDARRAY_GUARD === 'off') disableGuard()

@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::guard::Loss;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -178,6 +180,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Pages vanished under the mapping: some of its bytes are zeros that are not the file's.
+    #[error("{}data of the array was lost: {}. Restore the file and open it again", At(path), Lost(*reason))]
+    MappingLost {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: Loss,
+    },
+
     /// More than this process can address, or than a format can say.
     #[error("{}too large: {reason}", At(path))]
     TooLarge {
@@ -224,6 +235,7 @@ impl Error {
             Self::NotContiguous { .. } => "ERR_NOT_CONTIGUOUS",
             Self::ReadOnly { .. } => "ERR_READ_ONLY",
             Self::Closed { .. } => "ERR_CLOSED",
+            Self::MappingLost { .. } => "ERR_MAPPING_LOST",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
@@ -267,6 +279,7 @@ impl Error {
             | Self::NotContiguous { path, .. }
             | Self::ReadOnly { path }
             | Self::Closed { path }
+            | Self::MappingLost { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
             Self::OutOfRange { .. } => return None,
@@ -289,6 +302,7 @@ impl Error {
             | Self::NotContiguous { path, .. }
             | Self::ReadOnly { path }
             | Self::Closed { path }
+            | Self::MappingLost { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
             Self::OutOfRange { .. } => None,
@@ -342,6 +356,19 @@ struct At<'a>(&'a Path);
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.as_os_str().is_empty() { Ok(()) } else { write!(f, "{}: ", self.0.display()) }
+    }
+}
+
+/// Says what happened to the file.
+struct Lost(Loss);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Loss::Truncated => "the file was made shorter while it was mapped, and what is missing reads as zeros",
+            Loss::NoSpace => "the disk or a quota was full when a hole of the file was written to, and those stores are not in it",
+            Loss::Io => "the storage failed to deliver pages of the file, which read as zeros",
+        })
     }
 }
 

@@ -8,33 +8,50 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::error::{Error, Result};
+use crate::guard::{self, Loss, NO_FILE, Region, Registration};
 use crate::mode::Mode;
-use crate::sys;
+use crate::sys::{self, Zeros};
 
 /// A mapped byte range of a file, unmapped when dropped.
 ///
 /// # Safety
 /// What every unsafe block about a mapping rests on:
-/// 1. `as_ptr()..as_ptr() + len()` is mapped readable and writable for as long as the `Mapping` lives. A private
-///    mapping is writable whatever the file's permissions.
-/// 2. The range lay inside the file when it was mapped. If the file is made shorter afterwards, touching the pages
-///    behind its new end raises SIGBUS; nothing here protects against that.
+/// 1. `as_ptr()..as_ptr() + len()` is mapped and may be read for as long as the `Mapping` lives. It may be written as well: a
+///    private mapping is writable whatever the file's permissions, and one that the system would only map for reading
+///    ([`Mode::ReadOnly`] where memory is promised strictly) is made so page by page by the guard.
+/// 2. The range lay inside the file when it was mapped. A page that the file has lost since is replaced by zeros when it
+///    is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
 ///    After [`Mapping::retire`] the range holds zero pages of its own, and the file is out of reach.
 /// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
 ///    must be acceptable to the reader.
 #[derive(Debug)]
 pub struct Mapping {
+    /// Dropped before the region: a guard must not outlive the addresses it looks after.
+    backing: Mutex<Backing>,
     /// `None` for an empty range: there is nothing to map.
     region: Option<MmapRaw>,
     len: usize,
-    /// `None` after `retire`.
-    file: Mutex<Option<Arc<File>>>,
+    /// Byte of the file where the range ends.
+    end: u64,
     mode: Mode,
+    /// Whether somebody has been told of a loss.
+    told: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Backing {
+    /// `None` after `retire`.
+    file: Option<Arc<File>>,
+    /// `None` for an empty range, without the guard, and after `retire`.
+    guarded: Option<Registration>,
+    /// What was lost before `retire`.
+    lost: Option<Loss>,
 }
 
 impl Mapping {
@@ -45,18 +62,34 @@ impl Mapping {
     /// # Errors
     /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
     pub(crate) fn new(file: File, offset: u64, len: u64, mode: Mode, path: &Path) -> Result<Self> {
-        let Some(len) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
+        let Some(size) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
                 isize::MAX
             ))
             .at(path));
         };
-        let region = (len > 0)
-            .then(|| map(&file, offset, len, mode))
-            .transpose()
-            .map_err(|error| Error::io("mmap", path, error))?;
-        Ok(Self { region, len, file: Mutex::new(Some(Arc::new(file))), mode })
+        let end = offset.saturating_add(len);
+        let mut backing = Backing { file: None, guarded: None, lost: None };
+        let mut region = None;
+        if size > 0 {
+            let (pages, read_only) =
+                map(&file, offset, size, mode).map_err(|error| Error::io("mmap", path, error))?;
+            if guard::is_enabled() {
+                let place = place(&pages, size, &file, offset, mode, read_only);
+                let guarded =
+                    Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
+                backing.guarded = Some(guarded);
+            }
+            region = Some(pages);
+        }
+        backing.file = Some(Arc::new(file));
+        Ok(Self { backing: Mutex::new(backing), region, len: size, end, mode, told: AtomicBool::new(false) })
+    }
+
+    fn backing(&self) -> MutexGuard<'_, Backing> {
+        // Each change to it is a single assignment, so no panic leaves it half made.
+        self.backing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first byte; dangling and aligned to 64 for an empty mapping.
@@ -77,17 +110,51 @@ impl Mapping {
         self.len == 0
     }
 
+    /// What was lost of the file, if anything was: from then on some of the bytes are zeros that are not the file's.
+    #[must_use]
+    pub fn lost(&self) -> Option<Loss> {
+        let backing = self.backing();
+        backing.guarded.as_ref().map_or(backing.lost, Registration::lost)
+    }
+
+    /// Fails if something was lost. Whoever asks is told, and [`report`](Self::report) is then silent.
+    ///
+    /// # Errors
+    /// [`Error::MappingLost`].
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let Some(reason) = self.lost() else {
+            return Ok(());
+        };
+        self.told.store(true, Ordering::Relaxed);
+        Err(Error::MappingLost { path: path.to_path_buf(), reason })
+    }
+
+    /// As `check`, but once: for whoever lets go of the array, if nobody has been told before.
+    ///
+    /// # Errors
+    /// [`Error::MappingLost`].
+    pub(crate) fn report(&self, path: &Path) -> Result<()> {
+        if self.told.load(Ordering::Relaxed) { Ok(()) } else { self.check(path) }
+    }
+
     /// Brings stores to `len` bytes from byte `offset` on to the disk; nothing to do for a private mapping.
     ///
     /// # Errors
     /// What the system said.
     pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
         // Held for the call, so that a `retire` meanwhile does not close it.
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let file = self.backing().file.clone();
         match (&self.region, file) {
             (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
                 region.flush_range(offset, len)?;
-                file.sync_data()
+                file.sync_data()?;
+                // The system calls it a success, too, when the file has become shorter than what was stored.
+                if file.metadata()?.len() < self.end
+                    && let Some(guarded) = &self.backing().guarded
+                {
+                    guarded.lose(Loss::Truncated);
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -101,33 +168,86 @@ impl Mapping {
     /// # Errors
     /// What the system said; then the file's pages are still there.
     pub fn retire(&self) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(region), Some(_)) = (&self.region, &*file) {
+        let mut backing = self.backing();
+        if let (Some(region), Some(_)) = (&self.region, &backing.file) {
+            let start = region.as_mut_ptr();
+            // Pages that were too many to be writable are so as zeros, too.
+            let strict = backing.guarded.as_ref().is_some_and(Registration::is_read_only);
+            let zeros = if strict { Zeros::ReadOnly } else { Zeros::Writable };
             // SAFETY:
             // - the range is the mapping that `region` owns, and stays owned by it: only its pages change.
             // - nobody has a reference to it (fact 3 of `Mapping`).
-            unsafe { sys::replace_with_zeros(region.as_mut_ptr(), self.len) }?;
+            let replaced = unsafe { sys::replace_with_zeros(start, self.len, zeros) };
+            match (replaced, &backing.guarded) {
+                (Ok(()), Some(guarded)) if strict => guarded.forget_file()?,
+                (Err(error), Some(guarded)) if is_out_of_memory(&error) => {
+                    guarded.forget_file()?;
+                    // SAFETY:
+                    // - as above.
+                    unsafe { sys::replace_with_zeros(start, self.len, Zeros::ReadOnly) }?;
+                }
+                (replaced, _) => {
+                    replaced?;
+                    backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
+                }
+            }
         }
-        *file = None;
+        backing.file = None;
         Ok(())
     }
 }
 
-fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<MmapRaw> {
+/// What the guard must know of the pages that hold a mapped range.
+fn place(pages: &MmapRaw, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
+    let page = sys::page_size();
+    let (first, start) = (pages.as_ptr().addr(), pages.as_ptr().addr() & !(page - 1));
+    Region {
+        start,
+        len: (first + len).next_multiple_of(page) - start,
+        file: sys::raw_file(file).unwrap_or(NO_FILE),
+        // The file is mapped from a page of it on, so what is before the range in memory is so in the file.
+        offset: offset.saturating_sub((first - start) as u64),
+        shared: mode == Mode::ReadWrite,
+        read_only,
+    }
+}
+
+/// Maps a range, and says whether it may only be read until the guard makes pages of it private.
+fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<(MmapRaw, bool)> {
     let mut options = MmapOptions::new();
     options.offset(offset).len(len);
-    match mode {
-        Mode::ReadWrite => options.map_raw(file),
-        Mode::ReadOnly | Mode::CopyOnWrite => {
-            // Pages that are never stored to need no swap; reserving it would refuse arrays larger than memory.
-            options.no_reserve_swap();
-            // SAFETY:
-            // - memmap2 asks that the file is not changed while a slice of the mapping is in use: the mapping is
-            //   turned into an MmapRaw at once, which hands out pointers only, and this crate makes no slice of it.
-            // - the range was checked against the file's length by the caller (fact 2 of `Mapping`).
-            // - not protected: a later truncation by somebody else raises SIGBUS on access.
-            let map = unsafe { options.map_copy(file) }?;
-            Ok(map.into())
-        }
+    if mode == Mode::ReadWrite {
+        return Ok((options.map_raw(file)?, false));
     }
+    // Pages that are never stored to need no swap; reserving it would refuse arrays larger than memory.
+    options.no_reserve_swap();
+    // SAFETY:
+    // - memmap2 asks that the file is not changed while a slice of the mapping is in use: the mapping is turned
+    //   into an MmapRaw at once, which hands out pointers only, and this crate makes no slice of it.
+    // - the range was checked against the file's length by the caller (fact 2 of `Mapping`).
+    match unsafe { options.map_copy(file) } {
+        // Where memory is promised strictly, the system counts every page that might be stored to.
+        Err(error) if mode == Mode::ReadOnly && guard::can_make_private() && is_out_of_memory(&error) => {
+            Ok((map_read_only(&options, file)?, true))
+        }
+        pages => Ok((pages?.into(), false)),
+    }
+}
+
+/// Maps a range such that the guard can make its pages private one by one.
+#[cfg(not(windows))]
+fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
+    // SAFETY:
+    // - as in `map`.
+    Ok(unsafe { options.map_copy_read_only(file) }?.into())
+}
+
+/// Maps a range such that the guard can make its pages private one by one: a copy-on-write view would be charged for whole.
+#[cfg(windows)]
+fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
+    options.map_raw_read_only(file)
+}
+
+fn is_out_of_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
 }

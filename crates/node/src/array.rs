@@ -190,7 +190,15 @@ impl NativeArray {
         task::promise(env, move || array.flush_range(offset, len), |_, ()| Ok(()))
     }
 
+    /// Whether pages have vanished under the mapping.
+    #[napi(catch_unwind)]
+    pub fn lost(&self, env: Env) -> Result<bool> {
+        self.with(&env, |open| Ok(open.array.lost().is_some()))
+    }
+
     /// Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
+    ///
+    /// Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so.
     ///
     /// The pages are unmapped when work under way has let go of them as well; a buffer that JavaScript has moved
     /// elsewhere keeps them until it is collected.
@@ -198,7 +206,10 @@ impl NativeArray {
     pub fn close(&self, env: Env) -> Result<()> {
         let taken = self.lock().take();
         match taken {
-            Some(Open { buffer, .. }) => buffer.close(&env),
+            Some(Open { array, buffer }) => {
+                buffer.close(&env)?;
+                array.report_loss().map_err(|error| js_error(&env, error))
+            }
             None => Ok(()),
         }
     }

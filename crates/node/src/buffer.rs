@@ -134,7 +134,7 @@ fn external_buffer(env: &Env, array: &DynMmapArray) -> CoreResult<sys::napi_valu
     // SAFETY:
     // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while `hint` owns the mapping.
     // - `hint` is an owner of its own; `finalize` takes it back, once.
-    // - not protected: the file made shorter (SIGBUS).
+    // - a page that the file loses is replaced by the core's guard; not protected: the guard disabled (SIGBUS).
     let status = unsafe {
         sys::napi_create_external_arraybuffer(
             env.raw(),

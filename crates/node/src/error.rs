@@ -37,6 +37,7 @@ fn make(env: &Env, error: &CoreError) -> Result<Error> {
             fields.set("errno", error.errno())?;
         }
         CoreError::UnsupportedVersion { version, .. } => fields.set("version", version.as_str())?,
+        CoreError::MappingLost { reason, .. } => fields.set("reason", reason.name())?,
         CoreError::UnsupportedDtype { dtype, .. } => fields.set("dtype", dtype.as_str())?,
         #[expect(
             clippy::cast_precision_loss,

@@ -44,3 +44,9 @@ pub fn list_sync(env: Env, path: String, format: Option<String>) -> Result<Vec<N
 pub fn list(env: &Env, path: String, format: Option<String>) -> Result<Object<'_>> {
     task::promise(env, move || list_arrays(path.into(), format.as_deref()), |_, entries| Ok(entries))
 }
+
+/// Leaves pages that are lost to others: the process ends, or handles the signal itself.
+#[napi(catch_unwind)]
+pub fn disable_guard() {
+    mmap_ndarray_core::guard::disable();
+}

@@ -16,6 +16,7 @@ use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::format::{Format, Raw, Request};
+use crate::guard::Loss;
 use crate::header::Header;
 use crate::kernel::{self, Element, RawView};
 use crate::layout::{Layout, Order};
@@ -212,7 +213,7 @@ impl DynMmapArray {
     /// Brings what was stored to the disk; nothing to do in the private modes.
     ///
     /// # Errors
-    /// [`Error::Io`] with what the system said.
+    /// [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages have vanished, in every mode.
     pub fn flush(&self) -> Result<()> {
         self.flush_range(0, self.mapping.len())
     }
@@ -220,7 +221,8 @@ impl DynMmapArray {
     /// Brings `len` bytes from byte `offset` of the data on to the disk; nothing to do in the private modes.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] outside the data, [`Error::Io`] with what the system said.
+    /// [`Error::OutOfRange`] outside the data, [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages
+    /// have vanished, in every mode, when what is left has been brought to the disk.
     pub fn flush_range(&self, offset: usize, len: usize) -> Result<()> {
         if offset.checked_add(len).is_none_or(|end| end > self.mapping.len()) {
             return Err(Error::out_of_range(format!(
@@ -228,7 +230,22 @@ impl DynMmapArray {
                 self.mapping.len()
             )));
         }
-        self.mapping.flush(offset, len).map_err(|error| Error::io("msync", &self.path, error))
+        self.mapping.flush(offset, len).map_err(|error| Error::io("msync", &self.path, error))?;
+        self.mapping.check(&self.path)
+    }
+
+    /// What was lost of the file under the mapping, if anything was: some elements are zeros that are not the file's.
+    #[must_use]
+    pub fn lost(&self) -> Option<Loss> {
+        self.mapping.lost()
+    }
+
+    /// Fails if something was lost and no [`flush`](Self::flush) has said so: for whoever is done with the array.
+    ///
+    /// # Errors
+    /// [`Error::MappingLost`].
+    pub fn report_loss(&self) -> Result<()> {
+        self.mapping.report(&self.path)
     }
 
     /// Copies the elements into memory, in C order, in this machine's byte order.

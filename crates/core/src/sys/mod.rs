@@ -19,9 +19,19 @@ compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 use std::io;
 
 pub(crate) use os::{
-    Folder, keep_owner, link, never_wait, open_unnamed, owner_only, rename_new, replace_with_zeros, reserve,
-    write_all_at,
+    Folder, keep_owner, link, never_wait, open_unnamed, owner_only, page_size, raw_file, rename_new,
+    replace_with_zeros, reserve, write_all_at,
 };
+
+/// What can be done with the zero pages that take the place of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zeros {
+    /// Loads and stores, as with the pages that were there: pointers stay usable. The system may refuse them where it
+    /// promises memory strictly.
+    Writable,
+    /// Loads only; these cost nothing anywhere.
+    ReadOnly,
+}
 
 /// The libuv name of an error: `ENOENT`; `UNKNOWN` where there is none.
 pub(crate) fn error_name(error: &io::Error) -> &'static str {

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
+use super::Zeros;
+
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NONBLOCK)
@@ -75,27 +77,39 @@ pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<()> {
     }
 }
 
+/// The descriptor as a number.
+pub(crate) fn raw_file(file: &File) -> Option<isize> {
+    isize::try_from(file.as_raw_fd()).ok()
+}
+
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    // SAFETY:
+    // - reads a number; Linux and macOS do not look anywhere but at what the process was started with.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // Every system has pages; the smallest there are, should one not say.
+    usize::try_from(page).ok().filter(|page| page.is_power_of_two()).unwrap_or(4096)
+}
+
 /// Puts zero pages, private and without a file, in the place of the pages that hold `len` bytes from `start` on.
 ///
 /// # Safety
-/// The pages are a mapping of the caller's, whole, and nobody has a reference to them.
-pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize) -> io::Result<()> {
-    // SAFETY:
-    // - sysconf reads a number.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    let Some(mask) = usize::try_from(page).ok().and_then(|page| page.checked_sub(1)) else {
-        return Err(io::Error::last_os_error());
+/// The pages are a mapping of the caller's, and nobody has a reference to them.
+pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize, zeros: Zeros) -> io::Result<()> {
+    let page = page_size();
+    let first = start.map_addr(|address| address & !(page - 1));
+    let end = (start.addr() + len).next_multiple_of(page);
+    let protection = match zeros {
+        Zeros::Writable => libc::PROT_READ | libc::PROT_WRITE,
+        Zeros::ReadOnly => libc::PROT_READ,
     };
-    let first = start.map_addr(|address| address & !mask);
-    let end = (start.addr() + len + mask) & !mask;
     // SAFETY:
     // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
-    // - the new pages are as readable and writable as the old ones, so that pointers to them stay usable.
     let mapped = unsafe {
         libc::mmap(
             first.cast(),
             end - first.addr(),
-            libc::PROT_READ | libc::PROT_WRITE,
+            protection,
             libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | libc::MAP_FIXED,
             -1,
             0,

@@ -3,7 +3,12 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::fs::FileExt;
+use std::os::windows::io::AsRawHandle;
 use std::path::Path;
+
+use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+
+use super::Zeros;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -48,11 +53,26 @@ pub(crate) fn keep_owner(_file: &File, _replaced: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
+/// The handle as a number.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn raw_file(file: &File) -> Option<isize> {
+    Some(file.as_raw_handle() as isize)
+}
+
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    let mut info = SYSTEM_INFO::default();
+    // SAFETY:
+    // - fills in the struct that it is given.
+    unsafe { GetSystemInfo(&raw mut info) };
+    info.dwPageSize as usize
+}
+
 /// No mapping can be replaced in one step here.
 ///
 /// # Safety
 /// None is needed: nothing is done.
-pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize) -> io::Result<()> {
+pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize, _zeros: Zeros) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
