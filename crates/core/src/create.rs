@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dtype::ElementType;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::file;
 use crate::format::{self, Format, Raw, Request};
 use crate::header::Header;
@@ -102,6 +103,7 @@ impl Writer {
         let failed = |syscall| move |error| Error::io(syscall, path, error);
 
         let target = follow_links(path).map_err(failed("open"))?;
+        fault::point("lstat").map_err(failed("open"))?;
         let replaced = match std::fs::symlink_metadata(&target) {
             Ok(_) if !options.overwrite => {
                 return Err(Error::io("open", path, io::ErrorKind::AlreadyExists.into()));
@@ -109,6 +111,7 @@ impl Writer {
             Ok(metadata) => {
                 // A rename would put a file in the place of a device or a socket.
                 file::check_regular(&metadata).map_err(failed("open"))?;
+                fault::point("open").map_err(failed("open"))?;
                 // Whoever may not write the file may not replace it either, as with every other way of writing it.
                 OpenOptions::new().write(true).open(&target).map_err(failed("open"))?;
                 Some(metadata)
@@ -120,15 +123,17 @@ impl Writer {
         let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
         if let Some(metadata) = replaced {
-            sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
-            file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
+            let permissions = sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
+            fault::point("fchmod")
+                .and_then(|()| file.set_permissions(permissions))
+                .map_err(failed("fchmod"))?;
         }
         let len = header.file_len();
         // A raw file without elements has no bytes, and no system reserves none.
         if options.reserve && len > 0 {
             sys::reserve(&file, len).map_err(failed("fallocate"))?;
         } else {
-            file.set_len(len).map_err(failed("ftruncate"))?;
+            sys::set_len(&file, len).map_err(failed("ftruncate"))?;
         }
         sys::write_all_at(&file, &bytes, 0).map_err(failed("write"))?;
         Ok(Self {
@@ -211,10 +216,12 @@ impl Writer {
     pub fn commit(self) -> Result<()> {
         let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
-        file.sync_all().map_err(failed.clone()("fsync"))?;
-        let name = temp.name(&file).map_err(failed.clone()("link"))?;
-        let renamed = if overwrite { std::fs::rename(name, &target) } else { sys::rename_new(name, &target) };
-        renamed.map_err(failed.clone()("rename"))?;
+        fault::point("fsync").and_then(|()| file.sync_all()).map_err(failed.clone()("fsync"))?;
+        if !temp.link(&file, &target, overwrite).map_err(failed.clone()("link"))? {
+            let name = temp.name(&file).map_err(failed.clone()("link"))?;
+            let renamed = if overwrite { sys::rename(name, &target) } else { sys::rename_new(name, &target) };
+            renamed.map_err(failed.clone()("rename"))?;
+        }
         temp.keep();
         folder.sync().map_err(failed("fsync"))
     }
@@ -241,8 +248,20 @@ impl Temp {
             return Ok((file, temp));
         }
         options.create_new(true);
-        let file = temp.with_name(|path| options.open(path))?;
+        let file = temp.with_name(|path| fault::point("create").and_then(|()| options.open(path)))?;
         Ok((file, temp))
+    }
+
+    /// Gives a file without a name the name `target` at once, so that even a kill has nothing to leave; false where it
+    /// has to be put in the place of another file, or has a name.
+    fn link(&self, file: &File, target: &Path, overwrite: bool) -> io::Result<bool> {
+        if self.path.is_some() {
+            return Ok(false);
+        }
+        match sys::link(file, target) {
+            Err(error) if overwrite && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 
     /// The file's name, given to it now if it has none.
@@ -295,6 +314,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_path_buf();
     // As many links as Linux follows before it says ELOOP.
     for _ in 0..40 {
+        fault::point("readlink")?;
         match std::fs::read_link(&target) {
             Ok(link) => target = folder_of(&target).join(link),
             Err(_) => return Ok(target),

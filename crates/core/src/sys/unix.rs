@@ -1,12 +1,14 @@
 //! Linux, macOS and the BSDs.
 
 use std::ffi::CString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+
+use crate::fault;
 
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -20,6 +22,7 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// Writes all of `bytes` at byte `offset`, without moving the file's position.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fault::point("write")?;
     file.write_all_at(bytes, offset)
 }
 
@@ -30,7 +33,7 @@ pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Resu
     if !Path::new("/proc/self/fd").exists() {
         return Ok(None);
     }
-    match options.custom_flags(libc::O_TMPFILE).open(folder) {
+    match fault::point("O_TMPFILE").and_then(|()| options.custom_flags(libc::O_TMPFILE).open(folder)) {
         Ok(file) => Ok(Some(file)),
         // What file systems and kernels without O_TMPFILE say.
         Err(error)
@@ -45,6 +48,7 @@ pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Resu
 /// Gives a file without a name the name `path`; `EEXIST` if something has it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn link(file: &File, path: &Path) -> io::Result<()> {
+    fault::point("linkat")?;
     let (from, to) = (c_path(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?, c_path(path)?);
     // SAFETY:
     // - both pointers are to strings that end with NUL and outlive the call; linkat keeps neither.
@@ -67,12 +71,28 @@ pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Gives a file the owner and group of the one that it replaces; a process that may not do that keeps its own.
-pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<()> {
-    match fchown(file, Some(replaced.uid()), Some(replaced.gid())) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        done => done,
+/// Gives a file the owner and group of the one that it replaces, as far as this process may; returns the permissions
+/// that it is to get.
+///
+/// Whoever may not give files away keeps the group if it is one of theirs. Where even that cannot be, what the group
+/// was allowed would go to another one: then it is allowed what everybody is.
+pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<Permissions> {
+    let (owner, group) = (Some(replaced.uid()), Some(replaced.gid()));
+    let mode = replaced.mode();
+    for owner in [owner, None] {
+        match fault::point("fchown").and_then(|()| fchown(file, owner, group)) {
+            // The last two: an owner outside this user namespace, a file system without owners.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Unsupported
+                ) => {}
+            done => return done.map(|()| Permissions::from_mode(mode)),
+        }
     }
+    Ok(Permissions::from_mode((mode & !0o070) | ((mode & 0o007) << 3)))
 }
 
 /// Puts zero pages, private and without a file, in the place of the pages that hold `len` bytes from `start` on.
@@ -115,20 +135,24 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     };
     loop {
-        // SAFETY:
-        // - the descriptor is open: `file` is borrowed for the call.
-        // - fallocate reads no memory of ours.
-        let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, size) };
-        if done == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::EOPNOTSUPP | libc::ENOSYS) => return file.set_len(len),
-            _ => return Err(error),
+        match fallocate(file, size) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
+                return super::set_len(file, len);
+            }
+            done => return done,
         }
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn fallocate(file: &File, len: libc::off64_t) -> io::Result<()> {
+    fault::point("fallocate")?;
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call.
+    // - fallocate reads no memory of ours.
+    let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes the file `len` bytes long with the disk space behind it (`F_PREALLOCATE`, then `ftruncate`).
@@ -144,6 +168,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
         fst_length: length,
         fst_bytesalloc: 0,
     };
+    fault::point("F_PREALLOCATE")?;
     // SAFETY:
     // - the descriptor is open: `file` is borrowed for the call.
     // - F_PREALLOCATE reads and writes one fstore_t, which `wanted` is, and keeps no pointer to it.
@@ -154,22 +179,21 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
             return Err(error);
         }
     }
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Makes the file `len` bytes long; here nothing reserves the space behind it.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Gives `from` the name `to` if nothing has that name, in one step; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rename_exclusive(from, to) {
+    match fault::point("rename exclusive").and_then(|()| rename_exclusive(from, to)) {
         // File systems without an exclusive rename: a link fails on an existing name just as well.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP)) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
+            super::link_and_remove(from, to)
         }
         done => done,
     }
@@ -222,7 +246,7 @@ pub(crate) struct Folder(Option<File>);
 
 impl Folder {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        match File::open(path) {
+        match fault::point("open folder").and_then(|()| File::open(path)) {
             Ok(folder) => Ok(Self(Some(folder))),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self(None)),
             Err(error) => Err(error),
@@ -230,6 +254,7 @@ impl Folder {
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
+        fault::point("fsync folder")?;
         self.0.as_ref().map_or(Ok(()), File::sync_all)
     }
 }

@@ -1,9 +1,11 @@
 //! Windows, through what the standard library offers.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::windows::fs::FileExt;
 use std::path::Path;
+
+use crate::fault;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -18,6 +20,7 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Writes all of `bytes` at byte `offset`; the file's position moves, and nothing here reads it.
 pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
+        fault::point("write")?;
         match file.seek_write(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
@@ -42,10 +45,10 @@ pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Ownership follows the folder here.
+/// Ownership follows the folder here; returns the permissions that the file is to get.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
-pub(crate) fn keep_owner(_file: &File, _replaced: &Metadata) -> io::Result<()> {
-    Ok(())
+pub(crate) fn keep_owner(_file: &File, replaced: &Metadata) -> io::Result<Permissions> {
+    Ok(replaced.permissions())
 }
 
 /// No mapping can be replaced in one step here.
@@ -58,13 +61,12 @@ pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize) -> io::Res
 
 /// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.
 pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Gives `from` the name `to` if nothing has that name; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
+    super::link_and_remove(from, to)
 }
 
 /// A folder; NTFS journals its names, so there is nothing to sync.
