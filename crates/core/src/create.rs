@@ -5,7 +5,7 @@
 //! (the old file lives on without a name), and a failure leaves what was there before.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
@@ -223,22 +223,32 @@ impl Writer {
             renamed.map_err(failed.clone()("rename"))?;
         }
         temp.keep();
+        sys::unlock(&file);
         folder.sync().map_err(failed("fsync"))
     }
 }
 
 /// A file on its way to a name: without one where the system has such files, else under a temporary one, which is
 /// removed when dropped. A file without a name is gone with the process, however that ends.
+///
+/// A name outlives a killed process. So the file is locked for as long as it has a temporary one, and the first name
+/// tried follows from the target's: whoever creates the target next finds the name taken, the file without a lock, and
+/// removes it.
 #[derive(Debug)]
 struct Temp {
     folder: PathBuf,
+    /// Of the target's name.
+    hash: u64,
     path: Option<PathBuf>,
 }
 
 impl Temp {
     /// Makes a file in the folder of `target`; one that replaces another is private until it has its permissions.
     fn create(target: &Path, private: bool) -> io::Result<(File, Self)> {
-        let mut temp = Self { folder: folder_of(target).to_path_buf(), path: None };
+        // The same in every process of one build of this library; another build only finds nothing.
+        let mut hasher = DefaultHasher::new();
+        target.file_name().hash(&mut hasher);
+        let mut temp = Self { folder: folder_of(target).to_path_buf(), hash: hasher.finish(), path: None };
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         if private {
@@ -248,7 +258,16 @@ impl Temp {
             return Ok((file, temp));
         }
         options.create_new(true);
-        let file = temp.with_name(|path| fault::point("create").and_then(|()| options.open(path)))?;
+        let file = temp.with_name(|path| {
+            fault::point("create")?;
+            let file = options.open(path)?;
+            // Before it was locked it looked abandoned, and may be gone.
+            if sys::lock(&file) && sys::has_name(&file, path) {
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+        })?;
         Ok((file, temp))
     }
 
@@ -267,19 +286,25 @@ impl Temp {
     /// The file's name, given to it now if it has none.
     fn name(&mut self, file: &File) -> io::Result<&Path> {
         if self.path.is_none() {
+            // Nobody else knows the file, so nobody can be in the way.
+            sys::lock(file);
             self.with_name(|path| sys::link(file, path))?;
         }
         Ok(self.path.as_deref().unwrap_or(Path::new("")))
     }
 
-    /// Calls `make` with names that nobody has thought of, until one is free.
+    /// Calls `make` with the target's temporary name, then with names that nobody has thought of, until one is free.
     fn with_name<T>(&mut self, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        let mut unique = self.hash;
         loop {
             // A fixed length whatever the target's name, which may be as long as names can be.
-            let unique = RandomState::new().build_hasher().finish();
             let path = self.folder.join(format!(".mmap-ndarray-{unique:016x}.tmp"));
             match make(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !sys::remove_abandoned(&path) {
+                        unique = RandomState::new().build_hasher().finish();
+                    }
+                }
                 Err(error) => return Err(error),
                 Ok(value) => {
                     self.path = Some(path);

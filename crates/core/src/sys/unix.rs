@@ -1,7 +1,7 @@
 //! Linux, macOS and the BSDs.
 
 use std::ffi::CString;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -69,6 +69,37 @@ pub(crate) fn open_unnamed(_options: &mut OpenOptions, _folder: &Path) -> io::Re
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Locks a file, to say that it is being written; false where another process is about to remove it as abandoned.
+///
+/// File systems without locks have no abandoned files either: nobody can find out.
+pub(crate) fn lock(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// The file is what it was meant to be.
+pub(crate) fn unlock(file: &File) {
+    // It fails where there are no locks; in any other case closing the file unlocks it as well.
+    drop(file.unlock());
+}
+
+/// Whether `path` is a name of this very file, and not a link to it.
+pub(crate) fn has_name(file: &File, path: &Path) -> bool {
+    let (Ok(file), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    (file.dev(), file.ino()) == (named.dev(), named.ino())
+}
+
+/// Removes the file at `path` if nobody has it locked; whether that was done.
+///
+/// The lock is held until the name is gone, and only its holder removes a name: between the look at the name and the
+/// removal it cannot become another file's.
+pub(crate) fn remove_abandoned(path: &Path) -> bool {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+    options.open(path).is_ok_and(|file| {
+        file.try_lock().is_ok() && has_name(&file, path) && std::fs::remove_file(path).is_ok()
+    })
 }
 
 /// Gives a file the owner and group of the one that it replaces, as far as this process may; returns the permissions

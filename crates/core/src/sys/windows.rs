@@ -45,6 +45,24 @@ pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Abandoned files are not looked for here: locks keep others from reading, and nothing tells two files apart.
+pub(crate) fn lock(_file: &File) -> bool {
+    true
+}
+
+/// Nothing is locked here.
+pub(crate) fn unlock(_file: &File) {}
+
+/// A name just given to a file is its own here: nobody removes it.
+pub(crate) fn has_name(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+/// Abandoned files are not looked for here.
+pub(crate) fn remove_abandoned(_path: &Path) -> bool {
+    false
+}
+
 /// Ownership follows the folder here; returns the permissions that the file is to get.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
 pub(crate) fn keep_owner(_file: &File, replaced: &Metadata) -> io::Result<Permissions> {
