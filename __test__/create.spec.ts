@@ -7,7 +7,6 @@ import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
-  existsSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -533,23 +532,4 @@ test('two at once: one is made, the other is EEXIST', async (t) => {
   made[0]?.value.close()
   t.is(mappings(path), 0)
   t.is(descriptors(path), 0)
-})
-
-// Whether this process may mount is only known by trying.
-const mayMount =
-  process.platform === 'linux' &&
-  spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
-const root = mayMount ? test : test.skip
-if (!mayMount) console.error('skipped: a full disk; no tmpfs can be mounted here')
-
-root('a full disk is ENOSPC when creating, and nothing is left', async (t) => {
-  const dir = folder(t)
-  const mounted = await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', dir])
-  t.is(mounted.code, 0, mounted.stderr)
-  t.teardown(() => run('umount', [dir]))
-  const path = join(dir, 'a.npy')
-  await t.throwsAsync(create(path, { shape: [2 ** 21], dtype: 'int8' }), { code: 'ENOSPC' })
-  await t.throwsAsync(create(path, new Int8Array(2 ** 21), { reserve: false }), { code: 'ENOSPC' })
-  t.false(existsSync(path))
-  t.deepEqual(readdirSync(dir), [])
 })
