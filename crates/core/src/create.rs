@@ -1,7 +1,7 @@
 //! New files that appear whole or not at all.
 //!
 //! The data goes to a file in the same folder that has no name yet, or a temporary one, and takes the target's name in
-//! one rename after everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
+//! one step after everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
 //! (the old file lives on without a name), and a failure leaves what was there before.
 
 use std::fs::{File, OpenOptions};
@@ -29,6 +29,8 @@ pub struct CreateOptions {
     /// The order of the elements in the file.
     pub order: Order,
     /// Replace a file that is there; `EEXIST` otherwise.
+    ///
+    /// The new file takes over its permissions, and its owner and group as far as the process may.
     pub overwrite: bool,
     /// Reserve the disk space first, so that a full disk is `ENOSPC` here and not a fault on a later store.
     pub reserve: bool,
@@ -79,7 +81,8 @@ impl Writer {
     /// Starts a file for an array of `shape` (elements along each axis, complex ones whole), zeros until written to.
     ///
     /// # Errors
-    /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, any other
+    /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, `EFBIG` past
+    /// a limit on the length of files (in a process that ignores SIGXFSZ; any other is ended by it), any other
     /// [`Error::Io`]; [`Error::TooLarge`] and [`Error::UnsupportedDtype`] where the format cannot say it.
     pub fn begin(
         path: &Path,
@@ -212,7 +215,8 @@ impl Writer {
     /// Brings the file to disk under its name.
     ///
     /// # Errors
-    /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
+    /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`]. After one with
+    /// `fsync` of the folder the new file is there, whole, and only not known to outlast a power loss.
     pub fn commit(self) -> Result<()> {
         let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
