@@ -3,6 +3,7 @@
  *
  * The old file lives on for whoever has it mapped, and under its other names.
  */
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -19,7 +20,7 @@ import {
 import { join } from 'node:path'
 import test from 'ava'
 import { create, createSync, openSync } from '../src/index.js'
-import { folder, runScript } from './helpers.js'
+import { folder, run, runScript } from './helpers.js'
 
 const posix = process.platform === 'win32' ? test.skip : test
 const asRoot = process.getuid?.() === 0 ? test : test.skip
@@ -104,6 +105,33 @@ asRoot('a replaced file keeps its owner', (t) => {
   createSync(path, [2], { overwrite: true }).close()
   t.like(statSync(path), { uid: 65534, gid: 65534 })
 })
+
+// Node.js has no call for access lists.
+const listed = spawnSync('python3', ['-c', 'import os; os.setxattr']).status === 0 ? posix : test.skip
+
+listed(
+  'a replaced file keeps its access list: its group gets nothing that another user was given',
+  async (t) => {
+    const path = join(folder(t), 'a.npy')
+    createSync(path, [1]).close()
+    chmodSync(path, 0o600)
+    const name = 'system.posix_acl_access'
+    // The owner rw, user 1234 rw, the group nothing, at most rw, others nothing: tag, permissions, id.
+    const entries = '[1, 6, -1], [2, 6, 1234], [4, 0, -1], [16, 6, -1], [32, 0, -1]'
+    const set = `import os, struct, sys
+list = struct.pack('<I', 2) + b''.join(struct.pack('<HHi', *entry) for entry in [${entries}])
+os.setxattr(sys.argv[1], '${name}', list)`
+    const get = `import os, sys; print(os.getxattr(sys.argv[1], '${name}').hex())`
+    const { code, stderr } = await run('python3', ['-c', set, path])
+    if (code !== 0) return t.regex(stderr, /not supported/, 'a file system without access lists')
+    const before = await run('python3', ['-c', get, path])
+    t.is(statSync(path).mode & 0o777, 0o660)
+    createSync(path, [2], { overwrite: true }).close()
+    t.deepEqual(await run('python3', ['-c', get, path]), before)
+    t.is(statSync(path).mode & 0o777, 0o660)
+    t.deepEqual(openSync(path).toArray(), [2])
+  },
+)
 
 /** Whoever may not do everything: root's tests become that user. */
 const [user, group] =

@@ -127,9 +127,14 @@ impl Writer {
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
         if let Some(metadata) = replaced {
             let permissions = sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
+            // Where the group is another one, a list would say what that one may do.
+            let same = permissions == metadata.permissions();
             fault::point("fchmod")
                 .and_then(|()| file.set_permissions(permissions))
                 .map_err(failed("fchmod"))?;
+            if same {
+                sys::keep_access_list(&file, &target).map_err(failed("fsetxattr"))?;
+            }
         }
         let len = header.file_len();
         // A raw file without elements has no bytes, and no system reserves none.

@@ -17,8 +17,8 @@ use windows as os;
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
 pub(crate) use os::{
-    Folder, has_name, keep_owner, link, lock, never_wait, open_unnamed, owner_only, remove_abandoned,
-    rename_new, replace_with_zeros, reserve, unlock, write_all_at,
+    Folder, has_name, keep_access_list, keep_owner, link, lock, never_wait, open_unnamed, owner_only,
+    remove_abandoned, rename_new, replace_with_zeros, reserve, unlock, write_all_at,
 };
 
 use std::fs::File;

@@ -112,18 +112,65 @@ pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<Permiss
     let mode = replaced.mode();
     for owner in [owner, None] {
         match fault::point("fchown").and_then(|()| fchown(file, owner, group)) {
-            // The last two: an owner outside this user namespace, a file system without owners.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::InvalidInput
-                        | io::ErrorKind::Unsupported
-                ) => {}
+            Err(error) if is_refusal(&error) => {}
             done => return done.map(|()| Permissions::from_mode(mode)),
         }
     }
-    Ok(Permissions::from_mode((mode & !0o070) | ((mode & 0o007) << 3)))
+    Ok(group_as_others(mode))
+}
+
+/// The permissions of `mode`, except that the group may do what everybody may.
+fn group_as_others(mode: u32) -> Permissions {
+    Permissions::from_mode((mode & !0o070) | ((mode & 0o007) << 3))
+}
+
+/// Gives a file the POSIX access list of the one at `replaced`, if that has one.
+///
+/// What the mode of such a file says of the group is the most that anybody on the list may do: without the list the
+/// group would get it. Where a list cannot be set the group is allowed what everybody is.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn keep_access_list(file: &File, replaced: &Path) -> io::Result<()> {
+    let (path, name) = (c_path(replaced)?, c"system.posix_acl_access");
+    // As long as attributes can be.
+    let mut list = vec![0_u8; 1 << 16];
+    fault::point("getxattr")?;
+    // SAFETY:
+    // - both names are strings that end with NUL and outlive the call.
+    // - getxattr writes at most `list.len()` bytes to `list`, which is ours alone, and keeps no pointer.
+    let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
+    let Ok(len) = usize::try_from(len) else {
+        let error = io::Error::last_os_error();
+        let none = matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP | libc::ENOSYS));
+        return if none { Ok(()) } else { Err(error) };
+    };
+    fault::point("fsetxattr")?;
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call.
+    // - the name ends with NUL; fsetxattr reads `len` bytes of `list`, which getxattr has written, and keeps no pointer.
+    let done = unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), list.as_ptr().cast(), len, 0) };
+    if done == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if !is_refusal(&error) {
+        return Err(error);
+    }
+    file.set_permissions(group_as_others(file.metadata()?.mode()))
+}
+
+/// No POSIX access lists here; those of macOS say nothing in the mode.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn keep_access_list(_file: &File, _replaced: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether something may not be given to a file: by this process, in this user namespace, on this file system.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
 }
 
 /// Puts zero pages, private and without a file, in the place of the pages that hold `len` bytes from `start` on.

@@ -69,6 +69,12 @@ pub(crate) fn keep_owner(_file: &File, replaced: &Metadata) -> io::Result<Permis
     Ok(replaced.permissions())
 }
 
+/// Access follows the folder here.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn keep_access_list(_file: &File, _replaced: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// No mapping can be replaced in one step here.
 ///
 /// # Safety
