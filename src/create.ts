@@ -102,9 +102,18 @@ export interface CreateOptions {
   format?: WritableFormat | undefined
   /** The order of the elements in the file; default 'C'. */
   order?: Order | undefined
-  /** Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents. */
+  /**
+   * Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents.
+   *
+   * The new file takes over its permissions, and its owner and group as far as this process may. A symbolic link is
+   * followed; another hard link keeps the old file.
+   */
   overwrite?: boolean | undefined
-  /** Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true. */
+  /**
+   * Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true.
+   *
+   * Without it a file of zeros is sparse: it takes no space, and a later store that finds no block ends the process.
+   */
   reserve?: boolean | undefined
 }
 

@@ -25,6 +25,10 @@ pub mod array;
 pub mod create;
 pub mod dtype;
 pub mod error;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
+#[cfg(not(feature = "fault-injection"))]
+mod fault;
 mod file;
 pub mod format;
 pub mod guard;

@@ -16,12 +16,16 @@ use windows as os;
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
-use std::io;
-
 pub(crate) use os::{
-    Folder, keep_owner, link, never_wait, open_unnamed, owner_only, page_size, raw_file, rename_new,
-    replace_with_zeros, reserve, write_all_at,
+    Folder, has_name, keep_access_list, keep_owner, link, lock, never_wait, open_unnamed, owner_only,
+    page_size, raw_file, remove_abandoned, rename_new, replace_with_zeros, reserve, unlock, write_all_at,
 };
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::fault;
 
 /// What can be done with the zero pages that take the place of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,26 @@ pub(crate) enum Zeros {
     Writable,
     /// Loads only; these cost nothing anywhere.
     ReadOnly,
+}
+
+/// Makes the file `len` bytes long, zeros where it grows.
+pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
+    fault::point("ftruncate")?;
+    file.set_len(len)
+}
+
+/// Gives `from` the name `to`, whatever file had it, in one step.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fault::point("rename")?;
+    std::fs::rename(from, to)
+}
+
+/// Gives `from` the name `to` in two steps; `EEXIST` if something has it.
+fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
+    fault::point("link")?;
+    std::fs::hard_link(from, to)?;
+    fault::point("unlink")?;
+    std::fs::remove_file(from)
 }
 
 /// The libuv name of an error: `ENOENT`; `UNKNOWN` where there is none.

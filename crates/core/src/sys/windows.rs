@@ -1,6 +1,6 @@
 //! Windows, through what the standard library offers.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::windows::fs::FileExt;
 use std::os::windows::io::AsRawHandle;
@@ -9,6 +9,7 @@ use std::path::Path;
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
 use super::Zeros;
+use crate::fault;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -23,6 +24,7 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Writes all of `bytes` at byte `offset`; the file's position moves, and nothing here reads it.
 pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
+        fault::point("write")?;
         match file.seek_write(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
@@ -47,9 +49,33 @@ pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Ownership follows the folder here.
+/// Abandoned files are not looked for here: locks keep others from reading, and nothing tells two files apart.
+pub(crate) fn lock(_file: &File) -> bool {
+    true
+}
+
+/// Nothing is locked here.
+pub(crate) fn unlock(_file: &File) {}
+
+/// A name just given to a file is its own here: nobody removes it.
+pub(crate) fn has_name(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+/// Abandoned files are not looked for here.
+pub(crate) fn remove_abandoned(_path: &Path) -> bool {
+    false
+}
+
+/// Ownership follows the folder here; returns the permissions that the file is to get.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
-pub(crate) fn keep_owner(_file: &File, _replaced: &Metadata) -> io::Result<()> {
+pub(crate) fn keep_owner(_file: &File, replaced: &Metadata) -> io::Result<Permissions> {
+    Ok(replaced.permissions())
+}
+
+/// Access follows the folder here.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn keep_access_list(_file: &File, _replaced: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -78,13 +104,12 @@ pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize, _zeros: Ze
 
 /// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.
 pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Gives `from` the name `to` if nothing has that name; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
+    super::link_and_remove(from, to)
 }
 
 /// A folder; NTFS journals its names, so there is nothing to sync.

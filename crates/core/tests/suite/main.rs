@@ -11,6 +11,7 @@
 
 mod array;
 mod create;
+mod create_faults;
 mod dtype;
 mod formats;
 mod guard;
