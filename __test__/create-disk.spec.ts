@@ -9,15 +9,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { createSync } from '../src/index.js'
-import { folder, root, run } from './helpers.js'
+import { folder, mayMount, mounting, root, run } from './helpers.js'
 
-const unshare = ['--user', '--map-root-user', '--mount', 'sh', '-c']
-const mount = 'mount -t tmpfs -o "$0" tmpfs "$1"'
-
-// Whether this process may mount is only known by trying.
-const mayMount = spawnSync('unshare', [...unshare, mount, 'size=1m', '/mnt']).status === 0
-const mounted = mayMount ? test : test.skip
-if (!mayMount) console.error('skipped: a full disk; no tmpfs can be mounted here')
+const mounted = mayMount('a full disk') ? test : test.skip
 
 /** The script's `attempt` says what became of a creation; it prints what was found with `show`. */
 const prelude = `
@@ -114,9 +108,9 @@ const disks: Full[] = [
 
 for (const [name, options, script, expected] of disks) {
   mounted(`a full disk: ${name}`, async (t) => {
-    const command = `${mount} && exec "$2" --input-type=module --eval "$3" -- "$1"`
-    const args = [...unshare, command, options, folder(t), process.execPath, prelude + script]
-    const { stdout, stderr } = await run('unshare', args, { cwd: root })
+    const dir = folder(t)
+    const node = [process.execPath, '--input-type=module', '--eval', prelude + script, '--', dir]
+    const { stdout, stderr } = await run(...mounting(dir, options, node), { cwd: root })
     t.deepEqual(
       stdout.trim().split('\n'),
       expected.map((value) => JSON.stringify(value)),

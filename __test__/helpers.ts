@@ -1,5 +1,5 @@
 /** What specs share: folders that clean up after themselves, fixtures, child processes, private memory. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -127,6 +127,21 @@ export function run(
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
+}
+
+const UNSHARE = ['--user', '--map-root-user', '--mount', 'sh', '-c']
+const MOUNT = 'mount -t tmpfs -o "$0" tmpfs "$1"'
+
+/** Whether this process may mount, which is only known by trying; says what is skipped where it may not. */
+export function mayMount(what: string): boolean {
+  if (spawnSync('unshare', [...UNSHARE, MOUNT, 'size=1m', '/mnt']).status === 0) return true
+  console.error(`skipped: ${what}; no tmpfs can be mounted here`)
+  return false
+}
+
+/** The command that runs `program` with a small file system at `dir`, which is its own and gone when it ends. */
+export function mounting(dir: string, options: string, program: string[]): [command: string, args: string[]] {
+  return ['unshare', [...UNSHARE, `${MOUNT} && shift && exec "$@"`, options, dir, ...program]]
 }
 
 /** Runs JavaScript in a process of its own; `import` of the package is `from 'mmap-ndarray'`. */
