@@ -26,6 +26,8 @@ export declare class NativeArray {
   flushSync(offset: number, len: number): void
   /** Brings stored bytes to the disk without holding up the caller's thread. */
   flush(offset: number, len: number): Promise<void>
+  /** Whether the path names another file than the one that is open, or none. */
+  isStale(): boolean
   /**
    * Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
    *
@@ -145,6 +147,8 @@ export interface NativeOpenOptions {
   strides?: Array<number>
   /** Raw only: C or F. */
   order?: string
+  /** shared or exclusive: the lock to hold while the array is open. */
+  lock?: string
 }
 
 /** Opens the array in a file without holding up the caller's thread. */

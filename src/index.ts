@@ -13,6 +13,7 @@ export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {
   type Entry,
   type Format,
+  type Lock,
   list,
   listSync,
   type Mode,

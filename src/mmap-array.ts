@@ -63,6 +63,16 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     return this.file.closed
   }
 
+  /**
+   * Whether `path` names another file than the one that is open, or none: it was replaced, renamed or removed.
+   *
+   * The array, its data and `flush` work on all the same, on the file that was opened. Throws ERR_CLOSED, and the OS's
+   * refusal to look (`EACCES`).
+   */
+  isStale(): boolean {
+    return this.file.native.isStale()
+  }
+
   override is<E extends DType>(dtype: E): this is MmapArray<E> {
     return super.is(dtype)
   }

@@ -9,6 +9,9 @@ import { checkPath, type PathLike } from './path.js'
 /** How stores behave: `r` refuses them, `r+` brings them to the file, `c` keeps them in this process. */
 export type Mode = 'r' | 'r+' | 'c'
 
+/** A lock of a whole file: 'shared' by any number of arrays, or 'exclusive' to one. */
+export type Lock = 'shared' | 'exclusive'
+
 /** The formats that can be opened. */
 export type Format = 'mmap' | 'npy' | 'safetensors' | 'npz' | 'raw'
 
@@ -32,6 +35,11 @@ export interface OpenOptions<D extends DType = DType> {
   order?: Order | undefined
   /** Refuse bytes after the array and padding that is not zero. */
   strict?: boolean | undefined
+  /**
+   * A lock of the whole file, held until the array is closed: 'shared' beside other shared ones, 'exclusive' alone. It is
+   * had at once or refused with ERR_LOCKED, and keeps out only those who ask for one (and `create` with `overwrite`).
+   */
+  lock?: Lock | undefined
   /** Where the bytes live; 'external' (and 'auto') is an ArrayBuffer over the mapping itself. */
   backing?: 'auto' | 'external' | undefined
 }
@@ -53,7 +61,7 @@ const FORMATS: readonly Format[] = ['mmap', 'npy', 'safetensors', 'npz', 'raw']
  *
  * Rejects with an `MmapError`: the OS's refusals (`ENOENT`, `EACCES`, `EISDIR`, ...), ERR_INVALID_MAGIC,
  * ERR_UNSUPPORTED_VERSION, ERR_INVALID_HEADER, ERR_FILE_TOO_SHORT, ERR_TRAILING_DATA, ERR_UNSUPPORTED_DTYPE,
- * ERR_DTYPE_MISMATCH, ERR_SHAPE_MISMATCH, ERR_TOO_LARGE. Wrong arguments reject with Node's codes.
+ * ERR_DTYPE_MISMATCH, ERR_SHAPE_MISMATCH, ERR_TOO_LARGE, ERR_LOCKED. Wrong arguments reject with Node's codes.
  */
 export async function open<D extends DType = DType>(
   path: PathLike,
@@ -107,6 +115,7 @@ const OPTIONS = [
   'strides',
   'order',
   'strict',
+  'lock',
   'backing',
 ]
 /** What only 'raw' takes: other formats say it themselves. */
@@ -115,7 +124,7 @@ const RAW_OPTIONS = ['offset', 'strides', 'order'] as const
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
   const { mode = 'r', dtype, shape, format, name, strict = false, backing = 'auto' } = options ?? {}
-  const { offset, strides, order } = options ?? {}
+  const { offset, strides, order, lock } = options ?? {}
   if (typeof strict !== 'boolean') throw invalidArgType('strict', 'of type boolean', strict)
   if (name !== undefined && typeof name !== 'string') throw invalidArgType('name', 'of type string', name)
   if (!['auto', 'external'].includes(backing)) {
@@ -142,6 +151,7 @@ function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
     ...(offset !== undefined && { offset: checkInteger('offset', offset, 0) }),
     ...(raw.strides !== undefined && { strides: checkIntegers(raw.strides, 'strides') }),
     ...(order !== undefined && { order }),
+    ...(lock !== undefined && { lock: checkLock(lock) }),
   }
 }
 
@@ -167,6 +177,14 @@ function checkMode(mode: unknown): Mode {
     throw invalidArgValue('mode', `must be one of ${Object.keys(MODES).map(show).join(', ')}`, mode)
   }
   return found
+}
+
+/** A lock, checked. */
+export function checkLock(lock: unknown): Lock {
+  if (typeof lock !== 'string') throw invalidArgType('lock', 'of type string', lock)
+  if (lock !== 'shared' && lock !== 'exclusive')
+    throw invalidArgValue('lock', `must be 'shared' or 'exclusive'`, lock)
+  return lock
 }
 
 /** A format of those that the caller offers, checked. */

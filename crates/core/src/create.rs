@@ -71,6 +71,8 @@ pub struct Writer {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
+    /// The file to be replaced, locked.
+    held: Option<File>,
     folder: Folder,
 }
 
@@ -78,7 +80,8 @@ impl Writer {
     /// Starts a file for an array of `shape` (elements along each axis, complex ones whole), zeros until written to.
     ///
     /// # Errors
-    /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, any other
+    /// `EEXIST` where a file is there and `overwrite` is off, [`Error::Locked`] where one is to be replaced that somebody
+    /// has locked, `ENOSPC` where the space cannot be reserved, any other
     /// [`Error::Io`]; [`Error::TooLarge`] and [`Error::UnsupportedDtype`] where the format cannot say it.
     pub fn begin(
         path: &Path,
@@ -110,8 +113,7 @@ impl Writer {
                 // A rename would put a file in the place of a device or a socket.
                 file::check_regular(&metadata).map_err(failed("open"))?;
                 // Whoever may not write the file may not replace it either, as with every other way of writing it.
-                OpenOptions::new().write(true).open(&target).map_err(failed("open"))?;
-                Some(metadata)
+                Some((metadata, file::hold(&target, path)?))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("open", path, error)),
@@ -119,8 +121,8 @@ impl Writer {
 
         let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
-        if let Some(metadata) = replaced {
-            sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
+        if let Some((metadata, _)) = &replaced {
+            sys::keep_owner(&file, metadata).map_err(failed("fchown"))?;
             file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
         }
         let len = header.file_len();
@@ -138,6 +140,7 @@ impl Writer {
             target,
             path: path.to_path_buf(),
             overwrite: options.overwrite,
+            held: replaced.map(|(_, held)| held),
             folder,
         })
     }
@@ -209,7 +212,13 @@ impl Writer {
     /// # Errors
     /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
     pub fn commit(self) -> Result<()> {
-        let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
+        let Self { file, mut temp, target, path, overwrite, folder, held, .. } = self;
+        // Kept to the end; a file that was made meanwhile is replaced on the same terms.
+        let _held = if overwrite && held.is_none() && target.is_file() {
+            Some(file::hold(&target, &path)?)
+        } else {
+            held
+        };
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         file.sync_all().map_err(failed.clone()("fsync"))?;
         let name = temp.name(&file).map_err(failed.clone()("link"))?;

@@ -38,7 +38,7 @@ pub use array::{DynMmapArray, MmapArray, OpenOptions};
 pub use create::{CreateOptions, Writer};
 pub use dtype::{ByteOrder, DType, ElementType};
 pub use error::{Error, Result};
-pub use file::list;
+pub use file::{Identity, Lock, list};
 pub use format::{Entry, Format, Raw, Request};
 pub use header::Header;
 pub use kernel::{Bool, Element};

@@ -34,17 +34,26 @@ pub struct Mapping {
     len: usize,
     /// `None` after `retire`.
     file: Mutex<Option<Arc<File>>>,
+    /// Whether the file's lock is to be given back.
+    locked: bool,
     mode: Mode,
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `file` from byte `offset` on.
+    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on.
     ///
     /// The caller has checked that the file holds them.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
-    pub(crate) fn new(file: File, offset: u64, len: u64, mode: Mode, path: &Path) -> Result<Self> {
+    pub(crate) fn new(
+        file: File,
+        locked: bool,
+        offset: u64,
+        len: u64,
+        mode: Mode,
+        path: &Path,
+    ) -> Result<Self> {
         let Some(len) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
@@ -56,7 +65,7 @@ impl Mapping {
             .then(|| map(&file, offset, len, mode))
             .transpose()
             .map_err(|error| Error::io("mmap", path, error))?;
-        Ok(Self { region, len, file: Mutex::new(Some(Arc::new(file))), mode })
+        Ok(Self { region, len, file: Mutex::new(Some(Arc::new(file))), locked, mode })
     }
 
     /// The first byte; dangling and aligned to 64 for an empty mapping.
@@ -93,23 +102,29 @@ impl Mapping {
         }
     }
 
-    /// Lets go of the file while the addresses stay taken: zero pages take the place of the file's.
+    /// Lets go of the file and its lock while the addresses stay taken: zero pages take the place of the file's.
     ///
     /// For an owner who is done with the file while somebody may still hold a pointer. What was stored to a shared
     /// mapping is in the file; later stores go nowhere.
     ///
     /// # Errors
-    /// What the system said; then the file's pages are still there.
+    /// What the system said; then the file's pages are still there. The lock is given back all the same.
     pub fn retire(&self) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(region), Some(_)) = (&self.region, &*file) {
+        let Some(open) = file.as_deref() else {
+            return Ok(());
+        };
+        let replaced = self.region.as_ref().map_or(Ok(()), |region| {
             // SAFETY:
             // - the range is the mapping that `region` owns, and stays owned by it: only its pages change.
             // - nobody has a reference to it (fact 3 of `Mapping`).
-            unsafe { sys::replace_with_zeros(region.as_mut_ptr(), self.len) }?;
-        }
+            unsafe { sys::replace_with_zeros(region.as_mut_ptr(), self.len) }
+        });
+        // Closing the file would do it, but not while a flush holds it, or a duplicate of its handle (Windows).
+        let unlocked = if self.locked { open.unlock() } else { Ok(()) };
+        replaced?;
         *file = None;
-        Ok(())
+        unlocked
     }
 }
 

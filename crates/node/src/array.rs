@@ -190,6 +190,12 @@ impl NativeArray {
         task::promise(env, move || array.flush_range(offset, len), |_, ()| Ok(()))
     }
 
+    /// Whether the path names another file than the one that is open, or none.
+    #[napi(catch_unwind)]
+    pub fn is_stale(&self, env: Env) -> Result<bool> {
+        self.with(&env, |open| open.array.is_stale())
+    }
+
     /// Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
     ///
     /// The pages are unmapped when work under way has let go of them as well; a buffer that JavaScript has moved

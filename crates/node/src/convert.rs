@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use mmap_ndarray_core::{
-    CreateOptions, ElementType, Entry, Error, Format, Layout, Mode, OpenOptions, Order, Raw, Result,
+    CreateOptions, ElementType, Entry, Error, Format, Layout, Lock, Mode, OpenOptions, Order, Raw, Result,
 };
 use napi_derive::napi;
 
@@ -97,6 +97,8 @@ pub struct NativeOpenOptions {
     pub strides: Option<Vec<f64>>,
     /// Raw only: C or F.
     pub order: Option<String>,
+    /// shared or exclusive: the lock to hold while the array is open.
+    pub lock: Option<String>,
 }
 
 impl NativeOpenOptions {
@@ -107,6 +109,7 @@ impl NativeOpenOptions {
         options.format = self.format.as_deref().map(format_named).transpose()?;
         options.strict = self.strict;
         options.name.clone_from(&self.name);
+        options.lock = self.lock.as_deref().map(Lock::parse).transpose()?;
         if options.format == Some(Format::Raw) {
             let element = element.ok_or_else(|| Error::OutOfRange {
                 reason: "a raw file does not say what it holds; give its dtype".to_owned(),

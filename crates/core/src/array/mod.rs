@@ -6,6 +6,7 @@
 mod typed;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use ndarray::{Array, IxDyn};
 use crate::create::Writer;
 use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file::{self, Identity, Lock};
 use crate::format::{Format, Raw, Request};
 use crate::header::Header;
 use crate::kernel::{self, Element, RawView};
@@ -41,13 +42,27 @@ pub struct OpenOptions {
     pub name: Option<String>,
     /// What a raw file holds.
     pub raw: Option<Raw>,
+    /// Lock the file for as long as the array is open: [`Error::Locked`] at once when somebody else has it.
+    pub lock: Option<Lock>,
+    /// The file expected: [`Error::Stale`] where the path names another, or none.
+    pub identity: Option<Identity>,
 }
 
 impl OpenOptions {
     /// Any array, in this mode.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, format: None, dtype: None, shape: None, strict: false, name: None, raw: None }
+        Self {
+            mode,
+            format: None,
+            dtype: None,
+            shape: None,
+            strict: false,
+            name: None,
+            raw: None,
+            lock: None,
+            identity: None,
+        }
     }
 }
 
@@ -61,6 +76,8 @@ pub struct DynMmapArray {
     mapping: Arc<Mapping>,
     mode: Mode,
     path: PathBuf,
+    identity: Identity,
+    lock: Option<Lock>,
 }
 
 impl DynMmapArray {
@@ -70,11 +87,11 @@ impl DynMmapArray {
     /// [`Error::Io`] when the system refuses; the header's errors (`InvalidMagic`, `UnsupportedVersion`,
     /// `InvalidHeader`, `FileTooShort`, `TrailingData`, `UnsupportedDtype`); `InvalidName` where it has no array of that
     /// name; `DtypeMismatch` and `ShapeMismatch` where the file is not what `options` expect; `OutOfRange` where `raw` leaves
-    /// the file; `TooLarge`.
+    /// the file; `TooLarge`; `Locked`; `Stale`.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        let (file, len) = file::open(path, options.mode)?;
-        let OpenOptions { format, strict, name, raw, .. } = options;
+        let OpenOptions { mode, format, strict, name, raw, lock, .. } = options;
+        let (file, len) = file::open_as(path, *mode, options.identity, *lock)?;
         let request = Request { format: *format, name: name.clone(), strict: *strict, raw: raw.clone() };
         let header = file::read_header(&file, len, path, &request)?;
         if let Some(expected) = options.dtype {
@@ -97,7 +114,7 @@ impl DynMmapArray {
                 actual: header.shape().to_vec(),
             });
         }
-        Self::map(file, header, options.mode, path)
+        Self::map(file, header, *mode, path, *lock)
     }
 
     /// Maps a file just written, for reading and writing.
@@ -106,14 +123,16 @@ impl DynMmapArray {
     /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
     pub fn from_writer(writer: Writer) -> Result<Self> {
         // Mapped before it gets its name: a file that cannot be mapped replaces nothing.
-        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path())?;
+        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path(), None)?;
         writer.commit()?;
         Ok(array)
     }
 
-    fn map(file: std::fs::File, header: Header, mode: Mode, path: &Path) -> Result<Self> {
-        let mapping = Mapping::new(file, header.data_offset(), header.data_len(), mode, path)?;
-        Ok(Self { header, mapping: Arc::new(mapping), mode, path: path.to_path_buf() })
+    fn map(file: File, header: Header, mode: Mode, path: &Path, lock: Option<Lock>) -> Result<Self> {
+        let identity = file::identify(&file, path)?;
+        let (offset, len) = (header.data_offset(), header.data_len());
+        let mapping = Mapping::new(file, lock.is_some(), offset, len, mode, path)?;
+        Ok(Self { header, mapping: Arc::new(mapping), mode, path: path.to_path_buf(), identity, lock })
     }
 
     /// Elements along each axis.
@@ -162,6 +181,31 @@ impl DynMmapArray {
     #[must_use]
     pub fn file_path(&self) -> &Path {
         &self.path
+    }
+
+    /// The lock that is held on the file.
+    #[must_use]
+    pub fn lock(&self) -> Option<Lock> {
+        self.lock
+    }
+
+    /// Whether [`file_path`](Self::file_path) names another file than the one that is mapped, or none.
+    ///
+    /// The array works on all the same: it keeps the file that was opened. A relative path is looked up from the
+    /// current folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses to look.
+    pub fn is_stale(&self) -> Result<bool> {
+        Ok(!file::names(&self.path, self.identity)?)
+    }
+
+    /// What everything that changes the file by its name, or its length, has to ask first.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] where [`is_stale`](Self::is_stale) is true, and its errors.
+    pub fn check_identity(&self) -> Result<()> {
+        if self.is_stale()? { Err(Error::Stale { path: self.path.clone() }) } else { Ok(()) }
     }
 
     /// The mapped bytes of the elements.

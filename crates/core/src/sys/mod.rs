@@ -19,8 +19,8 @@ compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 use std::io;
 
 pub(crate) use os::{
-    Folder, keep_owner, link, never_wait, open_unnamed, owner_only, rename_new, replace_with_zeros, reserve,
-    write_all_at,
+    Folder, identity, identity_at, keep_owner, link, never_wait, open_unnamed, owner_only, rename_new,
+    replace_with_zeros, reserve, write_all_at,
 };
 
 /// The libuv name of an error: `ENOENT`; `UNKNOWN` where there is none.

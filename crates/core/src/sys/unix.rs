@@ -7,10 +7,40 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::file::Identity;
 
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NONBLOCK)
+}
+
+/// What tells an open file from every other.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    file.metadata().map(|metadata| identity_of(&metadata))
+}
+
+/// What tells the file at `path`, links followed, from every other; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(identity_of(&metadata))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn identity_of(metadata: &Metadata) -> Identity {
+    // Elsewhere than on Linux setting a file's times can move that of its birth.
+    let born = metadata.created().ok().filter(|_| cfg!(any(target_os = "linux", target_os = "android")));
+    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    Identity {
+        device: metadata.dev(),
+        file: metadata.ino(),
+        born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or_default(),
+    }
 }
 
 /// Creates the file readable by its owner alone, until it gets the permissions that it is meant to have.

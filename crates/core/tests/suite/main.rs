@@ -15,6 +15,7 @@ mod dtype;
 mod formats;
 mod kernel;
 mod layout;
+mod lock;
 mod mmap_format;
 mod named;
 mod npy;
