@@ -1,6 +1,6 @@
 /** Opening: options are checked here, the file is opened natively, and the result is wrapped. */
 import { type DType, parseElementType } from './dtype.js'
-import { checkInteger, checkOptions, invalidArgType, invalidArgValue, show } from './errors.js'
+import { checkInteger, checkOptions, invalidArgType, invalidArgValue, MmapError, show } from './errors.js'
 import { checkIntegers, checkShape, type Order } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { listNative, listNativeSync, type NativeOpenOptions, openNative, openNativeSync } from './native.js'
@@ -8,6 +8,9 @@ import { checkPath, type PathLike } from './path.js'
 
 /** How stores behave: `r` refuses them, `r+` brings them to the file, `c` keeps them in this process. */
 export type Mode = 'r' | 'r+' | 'c'
+
+/** Where the bytes of an array live: an ArrayBuffer over the mapping itself, or a SharedArrayBuffer. */
+export type Backing = 'external' | 'shared'
 
 /** A lock of a whole file: 'shared' by any number of arrays, or 'exclusive' to one. */
 export type Lock = 'shared' | 'exclusive'
@@ -40,8 +43,16 @@ export interface OpenOptions<D extends DType = DType> {
    * had at once or refused with ERR_LOCKED, and keeps out only those who ask for one (and `create` with `overwrite`).
    */
   lock?: Lock | undefined
-  /** Where the bytes live; 'external' (and 'auto') is an ArrayBuffer over the mapping itself. */
-  backing?: 'auto' | 'external' | undefined
+  /**
+   * A SharedArrayBuffer over the mapping, which workers share and `Atomics` work on: the same as `backing: 'shared'`.
+   * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM in a runtime that cannot make one (Node.js 20).
+   */
+  shared?: boolean | undefined
+  /**
+   * Where the bytes live: 'external' is an ArrayBuffer over the mapping itself, 'shared' a SharedArrayBuffer, 'auto' (the
+   * default) what `shared` says. 'wasm' and 'window' are ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+   */
+  backing?: 'auto' | Backing | 'wasm' | 'window' | undefined
 }
 
 const MODES: Readonly<Record<string, Mode>> = {
@@ -53,8 +64,8 @@ const MODES: Readonly<Record<string, Mode>> = {
   copyonwrite: 'c',
 }
 
-/** The formats that can be opened. */
-const FORMATS: readonly Format[] = ['mmap', 'npy', 'safetensors', 'npz', 'raw']
+/** The formats that can be opened, as values. */
+export const FORMATS: readonly Format[] = ['mmap', 'npy', 'safetensors', 'npz', 'raw']
 
 /**
  * Opens an array file and maps it, without holding up the main thread; the time does not depend on its size.
@@ -69,14 +80,16 @@ export async function open<D extends DType = DType>(
 ): Promise<MmapArray<D>> {
   const file = checkPath(path)
   const native = checkOpen(options)
-  return MmapArray.wrap(await openNative(file, native), file, native.mode as Mode)
+  const backing = checkBacking(options, file)
+  return MmapArray.wrap(await openNative(file, native), file, native.mode as Mode, backing)
 }
 
 /** Opens an array file and maps it before it returns; options are those of `open`, and it throws what that rejects with. */
 export function openSync<D extends DType = DType>(path: PathLike, options?: OpenOptions<D>): MmapArray<D> {
   const file = checkPath(path)
   const native = checkOpen(options)
-  return MmapArray.wrap(openNativeSync(file, native), file, native.mode as Mode)
+  const backing = checkBacking(options, file)
+  return MmapArray.wrap(openNativeSync(file, native), file, native.mode as Mode, backing)
 }
 
 /** One array of a file, as `list` finds it. */
@@ -116,20 +129,19 @@ const OPTIONS = [
   'order',
   'strict',
   'lock',
+  'shared',
   'backing',
 ]
+const BACKINGS: readonly string[] = ['auto', 'external', 'shared', 'wasm', 'window']
 /** What only 'raw' takes: other formats say it themselves. */
 const RAW_OPTIONS = ['offset', 'strides', 'order'] as const
 
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
-  const { mode = 'r', dtype, shape, format, name, strict = false, backing = 'auto' } = options ?? {}
+  const { mode = 'r', dtype, shape, format, name, strict = false } = options ?? {}
   const { offset, strides, order, lock } = options ?? {}
   if (typeof strict !== 'boolean') throw invalidArgType('strict', 'of type boolean', strict)
   if (name !== undefined && typeof name !== 'string') throw invalidArgType('name', 'of type string', name)
-  if (!['auto', 'external'].includes(backing)) {
-    throw invalidArgValue('backing', `must be 'auto' or 'external'`, backing)
-  }
   if (format === 'raw' && dtype === undefined)
     throw invalidArgType('dtype', "of type string for format 'raw'", dtype)
   for (const option of RAW_OPTIONS) {
@@ -170,13 +182,34 @@ function wholeNumbers(shape: readonly number[] | undefined, strides: readonly nu
   return { shape: shape?.slice(0, -1), strides: strides?.slice(0, -1).map((stride) => stride / 2) }
 }
 
-function checkMode(mode: unknown): Mode {
+/** A mode in its short name, checked. */
+export function checkMode(mode: unknown): Mode {
   if (typeof mode !== 'string') throw invalidArgType('mode', 'of type string', mode)
   const found = Object.hasOwn(MODES, mode) ? MODES[mode] : undefined
   if (found === undefined) {
     throw invalidArgValue('mode', `must be one of ${Object.keys(MODES).map(show).join(', ')}`, mode)
   }
   return found
+}
+
+/** Where the bytes are to live, checked. */
+function checkBacking(options: OpenOptions | undefined, path: string): Backing {
+  const { shared, backing = 'auto' } = options ?? {}
+  if (shared !== undefined && typeof shared !== 'boolean')
+    throw invalidArgType('shared', 'of type boolean', shared)
+  if (typeof backing !== 'string') throw invalidArgType('backing', 'of type string', backing)
+  if (!BACKINGS.includes(backing)) {
+    throw invalidArgValue('backing', `must be one of ${BACKINGS.map(show).join(', ')}`, backing)
+  }
+  if (backing === 'wasm' || backing === 'window') {
+    const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
+    throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
+  }
+  if (backing === 'auto') return shared ? 'shared' : 'external'
+  if (shared !== undefined && shared !== (backing === 'shared')) {
+    throw invalidArgValue('backing', `must be 'auto' beside shared: ${shared}, or say the same`, backing)
+  }
+  return backing
 }
 
 /** A lock, checked. */

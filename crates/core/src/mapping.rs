@@ -34,6 +34,8 @@ pub struct Mapping {
     len: usize,
     /// `None` after `retire`.
     file: Mutex<Option<Arc<File>>>,
+    /// How many leases there are; `None` after the last one has ended.
+    users: Mutex<Option<usize>>,
     /// Whether the file's lock is to be given back.
     locked: bool,
     mode: Mode,
@@ -65,7 +67,8 @@ impl Mapping {
             .then(|| map(&file, offset, len, mode))
             .transpose()
             .map_err(|error| Error::io("mmap", path, error))?;
-        Ok(Self { region, len, file: Mutex::new(Some(Arc::new(file))), locked, mode })
+        let users = Mutex::new(Some(0));
+        Ok(Self { users, region, len, file: Mutex::new(Some(Arc::new(file))), locked, mode })
     }
 
     /// The first byte; dangling and aligned to 64 for an empty mapping.
@@ -99,6 +102,30 @@ impl Mapping {
                 file.sync_data()
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Counts one more lease; false after the last one has ended.
+    pub(crate) fn enter(&self) -> bool {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        *users = users.and_then(|users| users.checked_add(1));
+        users.is_some()
+    }
+
+    /// Counts one lease less; the last one retires the mapping.
+    ///
+    /// # Errors
+    /// Those of [`retire`](Self::retire).
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        *users = users.and_then(|users| users.checked_sub(1)).filter(|&users| users > 0);
+        if users.is_some() {
+            return Ok(());
+        }
+        match self.retire() {
+            // No zero pages are to be had here (Windows): the file stays mapped until its holders are gone.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            done => done,
         }
     }
 

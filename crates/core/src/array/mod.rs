@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{Array, IxDyn};
 
@@ -17,16 +18,18 @@ use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
 use crate::file::{self, Identity, Lock};
 use crate::format::{Format, Raw, Request};
+use crate::handle::{self, Handle};
 use crate::header::Header;
 use crate::kernel::{self, Element, RawView};
 use crate::layout::{Layout, Order};
+use crate::lease::Lease;
 use crate::mapping::Mapping;
 use crate::mode::Mode;
 
 pub use typed::MmapArray;
 
 /// How to open a file, and what to expect of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
     /// How the file is mapped.
     pub mode: Mode,
@@ -66,6 +69,8 @@ impl OpenOptions {
     }
 }
 
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
 /// An array in a file, mapped into memory.
 ///
 /// Opening reads the header and maps the data: nothing is read, nothing is copied, and the time does not depend on
@@ -78,6 +83,9 @@ pub struct DynMmapArray {
     path: PathBuf,
     identity: Identity,
     lock: Option<Lock>,
+    name: Option<String>,
+    /// Tells the mapping from every other of this process.
+    id: u64,
 }
 
 impl DynMmapArray {
@@ -114,7 +122,7 @@ impl DynMmapArray {
                 actual: header.shape().to_vec(),
             });
         }
-        Self::map(file, header, *mode, path, *lock)
+        Ok(Self { name: name.clone(), ..Self::map(file, header, *mode, path, *lock)? })
     }
 
     /// Maps a file just written, for reading and writing.
@@ -132,7 +140,46 @@ impl DynMmapArray {
         let identity = file::identify(&file, path)?;
         let (offset, len) = (header.data_offset(), header.data_len());
         let mapping = Mapping::new(file, lock.is_some(), offset, len, mode, path)?;
-        Ok(Self { header, mapping: Arc::new(mapping), mode, path: path.to_path_buf(), identity, lock })
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let (mapping, path) = (Arc::new(mapping), path.to_path_buf());
+        Ok(Self { header, mapping, mode, path, identity, lock, name: None, id })
+    }
+
+    /// The array that a handle was made from, whose mapping is there still.
+    pub(crate) fn found(handle: &Handle, header: Header, mapping: Arc<Mapping>) -> Option<Self> {
+        let Handle { path, options, id, .. } = handle;
+        let OpenOptions { mode, lock, name, identity, .. } = options.clone();
+        Some(Self { header, mapping, mode, path: path.clone(), identity: identity?, lock, name, id: *id })
+    }
+
+    /// A name for this array that is plain data, for [`attach`](crate::attach) in another thread or process.
+    #[must_use]
+    pub fn to_handle(&self) -> Handle {
+        let header = &self.header;
+        let raw = if header.format() == Format::Raw { header.to_raw() } else { None };
+        // Of another file the header says it; a byte order is not expected.
+        let dtype = if raw.is_some() { None } else { Some(header.element().native()) };
+        let options = OpenOptions {
+            format: Some(header.format()),
+            dtype,
+            name: self.name.clone(),
+            raw,
+            lock: self.lock,
+            identity: Some(self.identity),
+            ..OpenOptions::new(self.mode)
+        };
+        let handle =
+            Handle { path: self.path.clone(), options, process: handle::this_process(), id: self.id };
+        handle::publish(&handle, header, Arc::downgrade(&self.mapping));
+        handle
+    }
+
+    /// Counts the caller among the users of the mapping: see [`Lease`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when there were users and the last has left.
+    pub fn lease(&self) -> Result<Lease> {
+        Lease::new(&self.mapping).ok_or_else(|| Error::Closed { path: self.path.clone() })
     }
 
     /// Elements along each axis.

@@ -13,6 +13,7 @@ mod array;
 mod create;
 mod dtype;
 mod formats;
+mod handle;
 mod kernel;
 mod layout;
 mod lock;
