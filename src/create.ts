@@ -104,7 +104,7 @@ export interface CreateOptions {
   order?: Order | undefined
   /**
    * Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents; ERR_LOCKED while one is open
-   * with a lock.
+   * with a lock, and while somebody else is replacing the file.
    */
   overwrite?: boolean | undefined
   /** Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true. */
