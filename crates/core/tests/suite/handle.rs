@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use mmap_ndarray_core::{ByteOrder, ElementType, Order};
 use mmap_ndarray_core::{
@@ -69,6 +70,25 @@ fn a_handle_leads_to_the_mapping_while_it_is_leased_and_to_the_file_afterwards()
     assert_ne!(again.to_handle().id, handle.id);
     fs::rename(&path, folder.path().join("b.npy")).unwrap();
     assert_eq!(outcome(&attach(&handle)), "ERR_STALE");
+}
+
+/// Users come and go on four threads, so that now and then one comes while the last goes: it finds the mapping or the
+/// file, and never what is left of a mapping.
+#[test]
+fn nobody_attaches_to_a_mapping_that_is_being_retired() {
+    let folder = TempDir::new().unwrap();
+    // The latest of anybody's, so that all go after the same mapping.
+    let latest = Mutex::new(open(&file(&folder), Mode::ReadOnly).to_handle());
+    let come_and_go = || {
+        for _ in 0..5000 {
+            let handle = latest.lock().unwrap().clone();
+            let (array, lease) = attach(&handle).unwrap();
+            *latest.lock().unwrap() = array.to_handle();
+            assert_eq!(values(&array), [1, 2, 3]);
+            drop(lease);
+        }
+    };
+    std::thread::scope(|scope| [0; 4].map(|_| scope.spawn(come_and_go)).map(|thread| thread.join().unwrap()));
 }
 
 #[test]
