@@ -773,9 +773,11 @@ if (
   }
 }
 
-const { NativeArray, NativeWriter, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
+const { NativeArray, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
 export { NativeArray }
 export { NativeWriter }
+export { attach }
+export { attachSync }
 export { create }
 export { createSync }
 export { disableGuard }

@@ -32,6 +32,7 @@ for (const file of sources) {
 const FILES = new Set([
   './native.js',
   './open.js',
+  './attach.js',
   './create.js',
   './mapped-view.js',
   './mmap-array.js',

@@ -74,6 +74,8 @@ pub struct Writer {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
+    /// The file to be replaced, locked.
+    held: Option<File>,
     folder: Folder,
 }
 
@@ -81,7 +83,8 @@ impl Writer {
     /// Starts a file for an array of `shape` (elements along each axis, complex ones whole), zeros until written to.
     ///
     /// # Errors
-    /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, `EFBIG` past
+    /// `EEXIST` where a file is there and `overwrite` is off, [`Error::Locked`] where one is to be replaced that somebody
+    /// has locked, `ENOSPC` where the space cannot be reserved, `EFBIG` past
     /// a limit on the length of files (in a process that ignores SIGXFSZ; any other is ended by it), any other
     /// [`Error::Io`]; [`Error::TooLarge`] and [`Error::UnsupportedDtype`] where the format cannot say it.
     pub fn begin(
@@ -116,8 +119,7 @@ impl Writer {
                 file::check_regular(&metadata).map_err(failed("open"))?;
                 fault::point("open").map_err(failed("open"))?;
                 // Whoever may not write the file may not replace it either, as with every other way of writing it.
-                OpenOptions::new().write(true).open(&target).map_err(failed("open"))?;
-                Some(metadata)
+                Some((metadata, file::hold(&target, path)?))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("open", path, error)),
@@ -125,8 +127,8 @@ impl Writer {
 
         let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
-        if let Some(metadata) = replaced {
-            let permissions = sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
+        if let Some((metadata, _)) = &replaced {
+            let permissions = sys::keep_owner(&file, metadata).map_err(failed("fchown"))?;
             // Where the group is another one, a list would say what that one may do.
             let same = permissions == metadata.permissions();
             fault::point("fchmod")
@@ -151,6 +153,7 @@ impl Writer {
             target,
             path: path.to_path_buf(),
             overwrite: options.overwrite,
+            held: replaced.map(|(_, held)| held),
             folder,
         })
     }
@@ -223,7 +226,13 @@ impl Writer {
     /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`]. After one with
     /// `fsync` of the folder the new file is there, whole, and only not known to outlast a power loss.
     pub fn commit(self) -> Result<()> {
-        let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
+        let Self { file, mut temp, target, path, overwrite, folder, held, .. } = self;
+        // Kept to the end; a file that was made meanwhile is replaced on the same terms.
+        let _held = if overwrite && held.is_none() && target.is_file() {
+            Some(file::hold(&target, &path)?)
+        } else {
+            held
+        };
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         fault::point("fsync").and_then(|()| file.sync_all()).map_err(failed.clone()("fsync"))?;
         if !temp.link(&file, &target, overwrite).map_err(failed.clone()("link"))? {
@@ -245,7 +254,7 @@ impl Writer {
 /// removes it.
 #[derive(Debug)]
 struct Temp {
-    folder: PathBuf,
+    target: PathBuf,
     /// Of the target's name.
     hash: u64,
     path: Option<PathBuf>,
@@ -257,13 +266,13 @@ impl Temp {
         // The same in every process of one build of this library; another build only finds nothing.
         let mut hasher = DefaultHasher::new();
         target.file_name().hash(&mut hasher);
-        let mut temp = Self { folder: folder_of(target).to_path_buf(), hash: hasher.finish(), path: None };
+        let mut temp = Self { target: target.to_path_buf(), hash: hasher.finish(), path: None };
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         if private {
             sys::owner_only(&mut options);
         }
-        if let Some(file) = sys::open_unnamed(&mut options.clone(), &temp.folder)? {
+        if let Some(file) = sys::open_unnamed(&mut options.clone(), folder_of(target))? {
             return Ok((file, temp));
         }
         options.create_new(true);
@@ -307,10 +316,10 @@ impl Temp {
         let mut unique = self.hash;
         loop {
             // A fixed length whatever the target's name, which may be as long as names can be.
-            let path = self.folder.join(format!(".mmap-ndarray-{unique:016x}.tmp"));
+            let path = folder_of(&self.target).join(format!(".mmap-ndarray-{unique:016x}.tmp"));
             match make(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if !sys::remove_abandoned(&path) {
+                    if !sys::remove_abandoned(&path, &self.target) {
                         unique = RandomState::new().build_hasher().finish();
                     }
                 }

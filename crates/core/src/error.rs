@@ -189,6 +189,28 @@ pub enum Error {
         reason: Loss,
     },
 
+    /// Somebody else holds the file's lock.
+    #[error(
+        "{}the file is locked: an array of it is open with a lock, in this process or another. \
+         Close that array, then try again",
+        At(path)
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The path names another file than the one that was opened, or none.
+    #[error(
+        "{}the file at this path is no longer the one that was opened: it was replaced, renamed or removed. \
+         Open the path again for what is there now",
+        At(path)
+    )]
+    Stale {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// More than this process can address, or than a format can say.
     #[error("{}too large: {reason}", At(path))]
     TooLarge {
@@ -236,6 +258,8 @@ impl Error {
             Self::ReadOnly { .. } => "ERR_READ_ONLY",
             Self::Closed { .. } => "ERR_CLOSED",
             Self::MappingLost { .. } => "ERR_MAPPING_LOST",
+            Self::Locked { .. } => "ERR_LOCKED",
+            Self::Stale { .. } => "ERR_STALE",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
@@ -280,6 +304,8 @@ impl Error {
             | Self::ReadOnly { path }
             | Self::Closed { path }
             | Self::MappingLost { path, .. }
+            | Self::Locked { path }
+            | Self::Stale { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
             Self::OutOfRange { .. } => return None,
@@ -303,6 +329,8 @@ impl Error {
             | Self::ReadOnly { path }
             | Self::Closed { path }
             | Self::MappingLost { path, .. }
+            | Self::Locked { path }
+            | Self::Stale { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
             Self::OutOfRange { .. } => None,

@@ -17,8 +17,9 @@ use windows as os;
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
 pub(crate) use os::{
-    Folder, has_name, keep_access_list, keep_owner, link, lock, never_wait, open_unnamed, owner_only,
-    page_size, raw_file, remove_abandoned, rename_new, replace_with_zeros, reserve, unlock, write_all_at,
+    Folder, has_name, identity, identity_at, keep_access_list, keep_owner, link, lock, never_wait,
+    open_unnamed, owner_only, page_size, raw_file, remove_abandoned, rename_new, replace_with_zeros, reserve,
+    unlock, write_all_at,
 };
 
 use std::fs::File;
@@ -54,7 +55,11 @@ fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     fault::point("link")?;
     std::fs::hard_link(from, to)?;
     fault::point("unlink")?;
-    std::fs::remove_file(from)
+    match std::fs::remove_file(from) {
+        // Somebody has done it for us, who took this process for a dead one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// The libuv name of an error: `ENOENT`; `UNKNOWN` where there is none.

@@ -7,6 +7,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::file::Identity;
 
 use super::Zeros;
 use crate::fault;
@@ -14,6 +17,33 @@ use crate::fault;
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NONBLOCK)
+}
+
+/// What tells an open file from every other.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    file.metadata().map(|metadata| identity_of(&metadata))
+}
+
+/// What tells the file at `path`, links followed, from every other; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(identity_of(&metadata))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn identity_of(metadata: &Metadata) -> Identity {
+    // Elsewhere than on Linux setting a file's times can move that of its birth.
+    let born = metadata.created().ok().filter(|_| cfg!(any(target_os = "linux", target_os = "android")));
+    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    Identity {
+        device: metadata.dev(),
+        file: metadata.ino(),
+        born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or_default(),
+    }
 }
 
 /// Creates the file readable by its owner alone, until it gets the permissions that it is meant to have.
@@ -91,15 +121,18 @@ pub(crate) fn has_name(file: &File, path: &Path) -> bool {
     (file.dev(), file.ino()) == (named.dev(), named.ino())
 }
 
-/// Removes the file at `path` if nobody has it locked; whether that was done.
+/// Removes the name `path`, which was for a file on its way to `target`, if nobody has that file locked; whether that was
+/// done.
 ///
 /// The lock is held until the name is gone, and only its holder removes a name: between the look at the name and the
-/// removal it cannot become another file's.
-pub(crate) fn remove_abandoned(path: &Path) -> bool {
+/// removal it cannot become another file's. A file that has come to its target needs its first name no more, whoever
+/// has it locked.
+pub(crate) fn remove_abandoned(path: &Path, target: &Path) -> bool {
     let mut options = OpenOptions::new();
     options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
     options.open(path).is_ok_and(|file| {
-        file.try_lock().is_ok() && has_name(&file, path) && std::fs::remove_file(path).is_ok()
+        let abandoned = has_name(&file, target) || file.try_lock().is_ok();
+        abandoned && has_name(&file, path) && std::fs::remove_file(path).is_ok()
     })
 }
 

@@ -2,18 +2,53 @@
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::windows::fs::FileExt;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, GetFileInformationByHandle,
+};
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
 use super::Zeros;
 use crate::fault;
+use crate::file::Identity;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options
+}
+
+/// What tells an open file from every other.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    let mut found = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY:
+    // - the handle is open: `file` is borrowed for the call.
+    // - `found` takes the result; no pointer to it is kept.
+    let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Identity {
+        device: found.dwVolumeSerialNumber.into(),
+        file: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+        // The index has a sequence number in it, so it is not used again.
+        born: 0,
+    })
+}
+
+/// What tells the file at `path`, links followed, from every other; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    // No access is asked for, so no lock and no sharing of others refuses it; the flag is what folders need.
+    let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
+    match opened {
+        Ok(file) => identity(&file).map(Some),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Access follows the folder's access list here.
@@ -63,7 +98,7 @@ pub(crate) fn has_name(_file: &File, _path: &Path) -> bool {
 }
 
 /// Abandoned files are not looked for here.
-pub(crate) fn remove_abandoned(_path: &Path) -> bool {
+pub(crate) fn remove_abandoned(_path: &Path, _target: &Path) -> bool {
     false
 }
 

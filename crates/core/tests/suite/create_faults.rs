@@ -345,11 +345,10 @@ fn a_refusal_at_any_step_leaves_the_old_file_and_nothing_else() {
 #[test]
 fn a_file_that_is_being_written_is_not_taken_for_an_abandoned_one() {
     let case =
-        Case { way: Way::Named, overwrite: true, format: Format::Npy, blocks: true, route: Route::Absolute };
+        Case { way: Way::Named, overwrite: false, format: Format::Npy, blocks: true, route: Route::Absolute };
     let (folder, after) = (TempDir::new().unwrap(), case.after());
     let scene = case.prepare(folder.path(), &after);
-    let mut options = CreateOptions::new(Format::Npy);
-    options.overwrite = true;
+    let options = CreateOptions::new(Format::Npy);
     listen(Some(case.listener(|_, _| Ok(()))));
     let first = Writer::begin(&scene.target, DType::Int8, &[1], &options).unwrap();
     let name = fs::read_dir(&scene.real).unwrap().map(|entry| entry.unwrap().path());
@@ -357,20 +356,22 @@ fn a_file_that_is_being_written_is_not_taken_for_an_abandoned_one() {
     let second = Writer::begin(&scene.target, DType::Int8, &[2], &options).unwrap();
     assert_eq!(scene.left("written by two"), 2);
     first.commit().unwrap();
-    second.commit().unwrap();
+    assert_eq!(second.commit().unwrap_err().code(), "EEXIST");
     assert_eq!(scene.left("written"), 0);
+    let case = Case { overwrite: true, ..case };
     // The lock ends with the writing, although the array that comes of it still has the file.
     let _array = case.create(&scene.target).unwrap();
     File::open(&scene.target).unwrap().try_lock().unwrap();
 
-    // Everybody finds abandoned files, and everybody creates, at once: nobody fails, and nothing is left.
+    // Everybody finds abandoned files, and everybody creates, at once: whoever is first, nothing is left.
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 listen(Some(case.listener(|_, _| Ok(()))));
                 for _ in 0..100 {
                     drop(File::options().write(true).create_new(true).open(&name));
-                    case.create(&scene.target).unwrap();
+                    let made = case.create(&scene.target);
+                    assert!(made.map_or_else(|error| error.code() == "ERR_LOCKED", |_| true));
                 }
             });
         }
