@@ -202,6 +202,17 @@ pub enum Error {
         /// What was found and what was expected.
         reason: String,
     },
+
+    /// An argument that makes no sense, or none for this array.
+    #[error("{reason}")]
+    InvalidValue {
+        /// What was found and what was expected.
+        reason: String,
+    },
+
+    /// The caller stopped the work.
+    #[error("The operation was aborted")]
+    Aborted,
 }
 
 impl Error {
@@ -227,6 +238,8 @@ impl Error {
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
+            Self::InvalidValue { .. } => "ERR_INVALID_ARG_VALUE",
+            Self::Aborted => "ABORT_ERR",
         }
     }
 
@@ -269,7 +282,7 @@ impl Error {
             | Self::Closed { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
-            Self::OutOfRange { .. } => return None,
+            Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => return None,
         };
         (!path.as_os_str().is_empty()).then_some(path)
     }
@@ -291,7 +304,7 @@ impl Error {
             | Self::Closed { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
-            Self::OutOfRange { .. } => None,
+            Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => None,
         }
     }
 
@@ -333,6 +346,10 @@ impl Error {
 
     pub(crate) fn out_of_range(reason: impl Into<String>) -> Self {
         Self::OutOfRange { reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_value(reason: impl Into<String>) -> Self {
+        Self::InvalidValue { reason: reason.into() }
     }
 }
 

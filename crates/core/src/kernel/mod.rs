@@ -8,11 +8,13 @@
 mod copy;
 mod element;
 mod fill;
+mod reduce;
 mod runs;
 
 pub use copy::assign;
 pub use element::{Bool, Element, Wide};
 pub use fill::fill;
+pub use reduce::{Control, Integer, Options, Reduced, ReducedArray, Scalar, sum};
 
 pub(crate) use element::with_type;
 
