@@ -231,14 +231,13 @@ impl Error {
             Self::UnsupportedDtype { .. } => "ERR_UNSUPPORTED_DTYPE",
             Self::DtypeMismatch { .. } => "ERR_DTYPE_MISMATCH",
             Self::ShapeMismatch { .. } => "ERR_SHAPE_MISMATCH",
-            Self::InvalidName { .. } => "ERR_INVALID_ARG_VALUE",
+            Self::InvalidName { .. } | Self::InvalidValue { .. } => "ERR_INVALID_ARG_VALUE",
             Self::NotContiguous { .. } => "ERR_NOT_CONTIGUOUS",
             Self::ReadOnly { .. } => "ERR_READ_ONLY",
             Self::Closed { .. } => "ERR_CLOSED",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
-            Self::InvalidValue { .. } => "ERR_INVALID_ARG_VALUE",
             Self::Aborted => "ABORT_ERR",
         }
     }

@@ -80,6 +80,29 @@ impl Integer {
         })
     }
 
+    /// The product.
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of a product of words")]
+    pub(super) fn times(&self, other: &Self) -> Self {
+        let mut words = vec![0; self.words.len() + other.words.len()];
+        for (i, &a) in self.words.iter().enumerate() {
+            let mut carry = 0;
+            for (word, b) in words[i..].iter_mut().zip(other.words.iter().copied().chain(std::iter::once(0)))
+            {
+                let sum = u128::from(a) * u128::from(b) + u128::from(*word) + carry;
+                *word = sum as u64;
+                carry = sum >> 64;
+            }
+        }
+        let mut product = Self { negative: self.negative ^ other.negative, words };
+        product.trim();
+        product
+    }
+
+    /// The same, negative where a product with `other` would be.
+    pub(super) fn with_sign_of(&self, other: &Self) -> Self {
+        Self { negative: self.negative ^ other.negative, words: self.words.clone() }
+    }
+
     fn trim(&mut self) {
         while self.words.last() == Some(&0) {
             self.words.pop();

@@ -38,6 +38,8 @@ pub(super) trait Load: Element {
     const SAME: bool;
     /// The same value.
     fn work(self) -> Self::Work;
+    /// The value that `work` was made from, or one of them.
+    fn back(work: Self::Work) -> Self;
 }
 
 macro_rules! same {
@@ -52,6 +54,10 @@ macro_rules! same {
             #[inline(always)]
             fn work(self) -> Self {
                 self
+            }
+            #[inline(always)]
+            fn back(work: Self) -> Self {
+                work
             }
         }
     )*};
@@ -77,6 +83,9 @@ impl Load for Bool {
     fn work(self) -> u8 {
         u8::from(bool::from(self))
     }
+    fn back(work: u8) -> Self {
+        Self(work)
+    }
 }
 
 impl Load for f16 {
@@ -91,6 +100,9 @@ impl Load for f16 {
         let special = if bits & 0x7c00 == 0x7c00 { 0xff << 23 } else { 0 };
         f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
     }
+    fn back(work: f32) -> Self {
+        Self::from_f32(work)
+    }
 }
 
 impl Load for bf16 {
@@ -100,6 +112,9 @@ impl Load for bf16 {
     #[inline(always)]
     fn work(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    fn back(work: f32) -> Self {
+        Self::from_f32(work)
     }
 }
 

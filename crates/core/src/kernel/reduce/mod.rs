@@ -10,24 +10,34 @@
     reason = "kernels are inlined into shells for several processors: see simd.rs"
 )]
 
+mod arg;
 mod drive;
+mod extremes;
 mod integer;
 mod load;
+mod moments;
 mod plan;
+mod product;
 mod simd;
 mod sum;
+mod truth;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use self::drive::{Fold, Job};
-use self::load::{Load, Source, Work};
+use self::load::{Load, Source};
 use self::plan::{Axes, Plan};
-use self::sum::{Sum, Total};
-use super::{Element, RawView, with_type};
+use super::{Element, RawView, Wide};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
+pub use self::arg::{argmax, argmin};
+pub use self::extremes::{max, min, minmax};
 pub use self::integer::Integer;
+pub use self::moments::{mean, std, var};
+pub use self::product::prod;
+pub use self::sum::sum;
+pub use self::truth::{all, any, count_nonzero};
 
 /// What to reduce, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,6 +95,16 @@ pub enum Scalar {
     Bool(bool),
 }
 
+impl From<Wide> for Scalar {
+    fn from(value: Wide) -> Self {
+        match value {
+            Wide::Signed(value) => Self::Integer(i128::from(value).into()),
+            Wide::Unsigned(value) => Self::Integer(i128::from(value).into()),
+            Wide::Float(value) => Self::Float(value),
+        }
+    }
+}
+
 /// New memory with elements in C order, in the byte order of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReducedArray {
@@ -96,19 +116,37 @@ pub struct ReducedArray {
     pub data: Vec<u8>,
 }
 
-/// Says how what is known of the elements becomes a result.
-struct Finish<S, E> {
-    scalar: S,
-    element: E,
-}
-
-/// Reduces `view`, whose dtype is that of `T`.
+/// Reduces `view`, whose dtype is that of `T`; `scalar` and `element` say how what is known becomes a result.
 fn reduce<T, F, O>(
     view: &RawView,
     options: &Options,
     fold: F,
-    finish: Finish<impl Fn(&F::Acc) -> Result<Scalar> + Sync, impl Fn(&F::Acc) -> Result<O> + Sync>,
+    scalar: impl Fn(&F::Acc) -> Result<Scalar> + Sync,
+    element: impl Fn(&F::Acc) -> Result<O> + Sync,
 ) -> Result<Reduced>
+where
+    T: Load,
+    F: Fold<T::Work>,
+    O: Element,
+{
+    let [one] = reduce_to::<T, F, O, 1>(
+        view,
+        options,
+        fold,
+        |acc| scalar(acc).map(|scalar| [scalar]),
+        |acc| element(acc).map(|element| [element]),
+    )?;
+    Ok(one)
+}
+
+/// The same, to `N` results at once.
+fn reduce_to<T, F, O, const N: usize>(
+    view: &RawView,
+    options: &Options,
+    fold: F,
+    scalars: impl Fn(&F::Acc) -> Result<[Scalar; N]> + Sync,
+    elements: impl Fn(&F::Acc) -> Result<[O; N]> + Sync,
+) -> Result<[Reduced; N]>
 where
     T: Load,
     F: Fold<T::Work>,
@@ -116,7 +154,8 @@ where
 {
     let axes = Axes::new(options.axes, view.shape.len())?;
     let shape = axes.result_shape(&view.shape, options.keepdims);
-    let count = shape.iter().product::<u64>() as usize;
+    // Axes of the view, some left out: without those of length 0 they multiply to no more than its size.
+    let count: usize = shape.iter().product::<u64>().try_into().unwrap_or(usize::MAX);
     let each = |sink: &mut drive::Sink<F::Acc>| {
         if count == 0 || axes.reduced_len(&view.shape) == 0 {
             return (0..count).try_for_each(|i| sink(i, &fold.start()));
@@ -127,45 +166,40 @@ where
     if options.axes.is_none() && !options.keepdims {
         let mut result = None;
         each(&mut |_, acc| {
-            result = Some((finish.scalar)(acc)?);
+            result = Some(scalars(acc)?.map(Reduced::Scalar));
             Ok(())
         })?;
-        return result.map(Reduced::Scalar).ok_or(Error::Aborted);
+        return result.ok_or(Error::Aborted);
     }
     let size = O::DTYPE.itemsize();
-    let mut data = Vec::new();
-    data.try_reserve_exact(count.saturating_mul(size)).map_err(|_| {
-        Error::too_large(format!(
-            "a result of shape {shape:?} and dtype {} does not fit into memory; reduce a part of the view",
-            O::DTYPE
-        ))
-    })?;
-    data.resize(count * size, 0);
+    let mut arrays = [(); N].map(|()| Vec::new());
+    for data in &mut arrays {
+        data.try_reserve_exact(count.saturating_mul(size)).map_err(|_| {
+            Error::too_large(format!(
+                "a result of shape {shape:?} and dtype {} does not fit into memory; reduce a part of the view",
+                O::DTYPE
+            ))
+        })?;
+        data.resize(count * size, 0);
+    }
     each(&mut |i, acc| {
-        data[i * size..][..size].copy_from_slice((finish.element)(acc)?.to_bytes().as_ref());
+        for (data, element) in arrays.iter_mut().zip(elements(acc)?) {
+            data[i * size..][..size].copy_from_slice(element.to_bytes().as_ref());
+        }
         Ok(())
     })?;
-    Ok(Reduced::Array(ReducedArray { dtype: O::DTYPE, shape, data }))
+    Ok(arrays.map(|data| Reduced::Array(ReducedArray { dtype: O::DTYPE, shape: shape.clone(), data })))
 }
 
-/// The sum.
-///
-/// Floats are added as float64, into a float64. Integers are added exactly: to an [`Integer`], or with axes to int64,
-/// or uint64 for unsigned ones. The sum of nothing is 0.
-///
-/// # Errors
-/// [`Error::OutOfRange`] for an axis that the view has not, and where an integer does not fit into 64 bits: always with
-/// axes, and for elements of 64 bits; [`Error::InvalidValue`] for an axis given twice; [`Error::Aborted`];
-/// [`Error::TooLarge`].
-pub fn sum(view: &RawView, options: &Options) -> Result<Reduced> {
-    with_type!(view.dtype, T => {
-        let finish = Finish { scalar: |acc: &TotalOf<T>| Ok(acc.scalar()), element: |acc: &TotalOf<T>| acc.element() };
-        if options.skip_nan && <T as Load>::Work::FLOAT {
-            reduce::<T, _, <T as Load>::Sum>(view, options, Sum::<true>, finish)
-        } else {
-            reduce::<T, _, <T as Load>::Sum>(view, options, Sum::<false>, finish)
-        }
-    })
+/// Refuses to look for an extreme of nothing.
+fn require_elements(view: &RawView, options: &Options, what: &str, of_any_result: bool) -> Result<()> {
+    let axes = Axes::new(options.axes, view.shape.len())?;
+    let nothing = axes.reduced_len(&view.shape) == 0;
+    if nothing && (of_any_result || !axes.result_shape(&view.shape, false).contains(&0)) {
+        return Err(Error::invalid_value(format!(
+            "the {what} of nothing does not exist: the view has shape {:?}. Check its length first",
+            view.shape
+        )));
+    }
+    Ok(())
 }
-
-type TotalOf<T> = <<T as Load>::Work as sum::Addend>::Total;

@@ -8,10 +8,12 @@
 //! on a plain loop), then in 128 bits.
 
 use super::drive::{Fold, Place};
-use super::load::{Run, Work};
-use super::{Integer, Scalar};
+use super::load::{Load, Run, Work};
+use super::{Integer, Options, Reduced, Scalar, reduce};
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
-use crate::kernel::{Element, Wide};
+use crate::kernel::{Element, RawView, Wide, with_type};
 
 /// Elements of a block of floats.
 const BLOCK: usize = 256;
@@ -330,3 +332,26 @@ impl<W: Addend, const SKIP: bool> Fold<W> for Sum<SKIP> {
         acc.add_total(later);
     }
 }
+
+/// The sum.
+///
+/// Floats are added as float64, into a float64. Integers are added exactly: to an [`Integer`], or with axes to int64,
+/// or uint64 for unsigned ones. The sum of nothing is 0.
+///
+/// # Errors
+/// [`Error::OutOfRange`] for an axis that the view has not, and with axes where an integer does not fit;
+/// [`Error::InvalidValue`] for an axis given twice; [`Error::TooLarge`] where the result does not fit into memory;
+/// [`Error::Aborted`].
+pub fn sum(view: &RawView, options: &Options) -> Result<Reduced> {
+    with_type!(view.dtype, T => {
+        let (scalar, element) = (|acc: &TotalOf<T>| Ok(acc.scalar()), TotalOf::<T>::element);
+        if options.skip_nan && <T as Load>::Work::FLOAT {
+            reduce::<T, _, <T as Load>::Sum>(view, options, Sum::<true>, scalar, element)
+        } else {
+            reduce::<T, _, <T as Load>::Sum>(view, options, Sum::<false>, scalar, element)
+        }
+    })
+}
+
+/// The sum of elements of `T`.
+pub(super) type TotalOf<T> = <<T as Load>::Work as Addend>::Total;
