@@ -3,8 +3,9 @@
 //! The extreme of a block comes first, at the speed of memory; only a block that has a better one than all before, or
 //! the same at what may be an earlier place, is searched for it.
 
-use super::drive::{Fold, Place};
+use super::drive::Place;
 use super::extremes::{Extreme, Limits};
+use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::{Options, Reduced, Scalar, reduce, require_elements};
 use crate::error::{Error, Result};

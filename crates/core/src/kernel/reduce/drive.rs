@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::load::{BLOCK, MAX_RUN, Run, Source, Work};
-use super::plan::{Plan, ROWS};
-use super::simd::{Kernel, dispatch};
+use super::fold::{Partial, Places, Recipe};
+use super::load::{BLOCK, Block, MAX_RUN, Source};
+use super::plan::{CHUNK, Plan, ROWS};
 use super::{Control, Options};
 use crate::error::{Error, Result};
 
 /// Below this many bytes one thread does it all.
 const LARGE: usize = 8 << 20;
+
+/// Runs shorter than this are gathered, so that kernels get longer ones.
+const SHORT: usize = 64;
 
 /// Where the elements of a run are in the C order of what is reduced: the first one, and from one to the next.
 #[derive(Clone, Copy)]
@@ -28,42 +31,11 @@ pub(super) struct Place {
     pub(super) step: isize,
 }
 
-/// One reduction of elements of one type. The methods that see elements are `#[inline(always)]`, for [`dispatch`].
-pub(super) trait Fold<W: Work>: Copy + Send + Sync {
-    /// What is known of the elements seen so far.
-    type Acc: Clone + Send;
-    /// Whether the place of an element matters.
-    const INDEXED: bool = false;
-    /// What is known before the first one.
-    fn start(self) -> Self::Acc;
-    /// Takes in at most [`MAX_RUN`] elements.
-    fn run(self, acc: &mut Self::Acc, run: Run<W>, place: Place);
-    /// Takes in one element at the place `index`.
-    fn push(self, acc: &mut Self::Acc, value: W, index: isize);
-    /// Takes in at most [`ROWS`] rows, each of one element for each of the accumulators, with the places of the rows.
-    #[inline(always)]
-    fn rows(self, accs: &mut [Self::Acc], rows: &[(Run<W>, isize)]) {
-        for &(row, index) in rows {
-            for (acc, value) in accs.iter_mut().zip(row.iter()) {
-                self.push(acc, value, index);
-            }
-        }
-    }
-    /// Takes in what is known of elements that come later in the walk.
-    fn merge(self, acc: &mut Self::Acc, later: &Self::Acc);
-    /// Moves the places of the elements seen.
-    fn shift(self, _acc: &mut Self::Acc, _by: isize) {}
-    /// Whether no other element can change the result.
-    fn is_settled(self, _acc: &Self::Acc) -> bool {
-        false
-    }
-}
-
 /// A reduction of a view: how to go through it, how to read it, and what to make of it.
-pub(super) struct Job<'a, W, F> {
+pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) source: Source<W>,
-    pub(super) fold: F,
+    pub(super) source: Source,
+    pub(super) recipe: &'a dyn Recipe,
     pub(super) options: &'a Options<'a>,
 }
 
@@ -79,42 +51,43 @@ impl Halt<'_> {
     }
 }
 
-/// Takes the results as they get ready: the place of each in the C order of all of them, and what is known.
-pub(super) type Sink<'a, A> = dyn FnMut(usize, &A) -> Result<()> + Send + 'a;
+/// Takes results as they get ready: what is known, where in it they are, and their places among all.
+pub(super) type Sink<'a> = dyn FnMut(&dyn Partial, usize, Places) -> Result<()> + Send + 'a;
 
-impl<W: Work, F: Fold<W>> Job<'_, W, F> {
+impl Job<'_> {
     /// Does it all.
     ///
     /// # Errors
     /// Those of the sink; [`Error::Aborted`].
-    pub(super) fn run(&self, sink: &mut Sink<F::Acc>) -> Result<()> {
+    pub(super) fn run(&self, sink: &mut Sink) -> Result<()> {
         let (plan, chunks) = (self.plan, self.plan.chunks());
         let halt = Halt { control: self.options.control, stopped: AtomicBool::new(false) };
         let combiner = Mutex::new(Combiner {
-            job: self,
+            plan,
             sink,
             next: 0,
             waiting: BTreeMap::new(),
-            current: Vec::new(),
+            current: None,
             outcome: None,
         });
         let counter = AtomicUsize::new(0);
         let work = || {
+            let mut block = Block::default();
             while !halt.is_on() {
                 let chunk = counter.fetch_add(1, Ordering::Relaxed);
                 if chunk >= chunks {
                     break;
                 }
                 let (units, steps) = plan.chunk(chunk);
-                let Some(accs) = self.fold_chunk(units, steps.clone(), &halt) else { break };
-                halt.control.add(accs.len().saturating_mul(steps.len()));
+                let Some(partial) = self.fold(units, steps.clone(), &mut block, &halt) else { break };
+                halt.control.add(partial.len().saturating_mul(steps.len()));
                 let mut combiner = combiner.lock().unwrap_or_else(PoisonError::into_inner);
-                if combiner.accept(chunk, accs) {
+                if combiner.accept(chunk, partial) {
                     halt.stopped.store(true, Ordering::Relaxed);
                 }
             }
         };
-        let threads = self.threads().min(chunks);
+        let threads = self.threads(chunks);
         thread::scope(|scope| {
             for _ in 1..threads {
                 // One thread less is no reason to fail.
@@ -130,133 +103,117 @@ impl<W: Work, F: Fold<W>> Job<'_, W, F> {
         }
     }
 
-    fn threads(&self) -> usize {
-        self.options.threads.unwrap_or_else(|| {
-            let elements = self.plan.chunks().saturating_mul(1 << 20);
-            if elements < LARGE { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) }
-        })
+    fn threads(&self, chunks: usize) -> usize {
+        let wanted = self.options.threads.unwrap_or_else(|| {
+            let large = chunks.saturating_mul(CHUNK) >= LARGE;
+            if large { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 }
+        });
+        wanted.min(chunks)
     }
 
     /// What is known of some elements (or rows) of each result of some units; `None` where it was stopped.
-    fn fold_chunk(&self, units: Range<usize>, steps: Range<usize>, halt: &Halt) -> Option<Vec<F::Acc>> {
-        let (plan, fold) = (self.plan, self.fold);
-        let mut accs = Vec::new();
-        let mut scratch = Vec::new();
+    fn fold(
+        &self,
+        units: Range<usize>,
+        steps: Range<usize>,
+        block: &mut Block,
+        halt: &Halt,
+    ) -> Option<Box<dyn Partial>> {
+        let plan = self.plan;
+        let mut partial = self.recipe.begin();
         let done = plan.pieces(units, &mut |([start, _], n, [stride, _])| {
             if plan.tile.is_none() {
                 return (0..n.cast_signed()).all(|i| {
-                    let mut acc = fold.start();
-                    let done =
-                        self.fold_runs(&mut acc, start + i * stride, steps.clone(), &mut scratch, halt);
-                    accs.push(acc);
-                    done
+                    partial.extend(1);
+                    self.fold_runs(&mut *partial, start + i * stride, steps.clone(), block, halt)
                 });
             }
-            let mut wide = vec![fold.start(); n * plan.wrap];
-            let done = self.fold_rows(&mut wide, n, (start, stride), steps.clone(), &mut scratch, halt);
-            let step = plan.reduced.inner().1[1];
-            let (own, others) = wide.split_at_mut(n);
-            for (by, accs) in (1..).zip(others.chunks_mut(n)) {
-                for (acc, later) in own.iter_mut().zip(accs) {
-                    fold.shift(later, by * step);
-                    fold.merge(acc, later);
-                }
-            }
-            wide.truncate(n);
-            accs.append(&mut wide);
+            let from = partial.len();
+            partial.extend(n * plan.wrap);
+            let done = self.fold_rows(&mut *partial, n, (start, stride), steps.clone(), block, halt);
+            partial.unwrap(from, n, plan.reduced.inner().1[1]);
             done
         });
-        done.then_some(accs)
+        done.then_some(partial)
     }
 
     /// One result from runs.
     fn fold_runs(
         &self,
-        acc: &mut F::Acc,
+        partial: &mut dyn Partial,
         start: isize,
         steps: Range<usize>,
-        block: &mut Vec<W>,
+        block: &mut Block,
         halt: &Halt,
     ) -> bool {
-        let Self { plan, source, fold, .. } = *self;
+        let Self { plan, source, .. } = self;
+        let indexed = self.recipe.is_indexed();
+        block.reserve(source, BLOCK);
         let mut filled = 0;
         let done = plan.reduced.visit(steps, &mut |[offset, index], n, [stride, step]| {
-            let (offset, index) = (start + offset, plan.first_index + index);
-            if source.reads_in_place(stride) && (F::INDEXED || n >= BLOCK / 16) {
+            let place =
+                |from: usize| Place { first: plan.first_index + index + from.cast_signed() * step, step };
+            let offset = |from: usize| start + offset + from.cast_signed() * stride;
+            if source.reads_in_place(stride) && (indexed || n >= SHORT) {
                 return (0..n).step_by(MAX_RUN).all(|from| {
-                    let signed = from.cast_signed();
                     // SAFETY:
                     // - the plan gives places of elements of the view, and `n - from` of them are left of this run.
                     // - they lie side by side in the order of this machine: `reads_in_place`.
-                    let run = unsafe { source.run(offset + signed * stride, MAX_RUN.min(n - from)) };
-                    let place = Place { first: index + signed * step, step };
-                    dispatch(OfRun { fold, acc: &mut *acc, run, place });
+                    unsafe { partial.run(source.at(offset(from)), MAX_RUN.min(n - from), place(from)) };
                     !halt.is_on()
                 });
             }
-            block.resize(BLOCK, W::default());
             let mut from = 0;
             while from < n {
-                let signed = from.cast_signed();
-                let part = &mut block[filled..];
-                let len = part.len().min(n - from);
+                let len = (BLOCK - filled).min(n - from);
                 // SAFETY:
-                // - the plan gives places of elements of the view, and at least `len` of them are left of this run.
-                unsafe { source.gather(offset + signed * stride, stride, &mut part[..len]) };
-                (filled, from) = (filled + len, from + len);
-                if F::INDEXED || filled == BLOCK {
-                    let run = Run::of(&block[..filled]);
-                    let place = Place { first: index + signed * step, step };
-                    dispatch(OfRun { fold, acc: &mut *acc, run, place });
+                // - the plan gives places of elements of the view, and `n - from` of them are left of this run.
+                unsafe { block.gather(source, filled, (offset(from), stride), len) };
+                filled += len;
+                if indexed || filled == BLOCK {
+                    // SAFETY:
+                    // - they have just been gathered.
+                    unsafe { partial.run(block.at(source, 0), filled, place(from)) };
                     filled = 0;
                     if halt.is_on() {
                         return false;
                     }
                 }
+                from += len;
             }
             true
         });
         if filled > 0 {
-            dispatch(OfRun { fold, acc, run: Run::of(&block[..filled]), place: Place { first: 0, step: 0 } });
+            // SAFETY:
+            // - they have been gathered, in the last rounds of the walk.
+            unsafe { partial.run(block.at(source, 0), filled, Place { first: 0, step: 0 }) };
         }
         done
     }
 
-    /// Many results from rows of `columns` elements at `start`, `stride` bytes apart.
+    /// The last results, from rows of `columns` elements at `start`, `stride` bytes apart.
     fn fold_rows(
         &self,
-        accs: &mut [F::Acc],
+        partial: &mut dyn Partial,
         columns: usize,
         (start, stride): (isize, isize),
         steps: Range<usize>,
-        scratch: &mut Vec<W>,
+        block: &mut Block,
         halt: &Halt,
     ) -> bool {
-        let Self { plan, source, fold, .. } = *self;
+        let Self { plan, source, .. } = self;
+        let widest = columns * plan.wrap;
+        let first = partial.len() - widest;
         let in_place = source.reads_in_place(stride);
-        let most = if in_place { ROWS } else { ROWS / 4 };
-        let mut rows: Vec<(isize, isize)> = Vec::with_capacity(most);
-        let mut flush = |rows: &mut Vec<(isize, isize)>, width: usize| {
-            if !in_place {
-                scratch.resize(most * accs.len(), W::default());
-                for (&(offset, _), row) in rows.iter().zip(scratch.chunks_mut(width)) {
-                    // SAFETY:
-                    // - the plan gives places of elements of the view, and there are `width` of them in each row.
-                    unsafe { source.gather(offset, stride, row) };
-                }
-            }
-            let mut gathered = scratch.chunks(width.max(1));
-            let mut runs = [(Run::of(&[]), 0); ROWS];
-            for (run, &(offset, index)) in runs.iter_mut().zip(rows.iter()) {
-                *run = if in_place {
-                    // SAFETY:
-                    // - as above, and they lie side by side in the order of this machine: `reads_in_place`.
-                    (unsafe { source.run(offset, width) }, index)
-                } else {
-                    (Run::of(gathered.next().unwrap_or_default()), index)
-                };
-            }
-            dispatch(OfRows { fold, accs: &mut accs[..width], rows: &runs[..rows.len()] });
+        let most = if in_place { ROWS } else { GATHERED_ROWS };
+        if !in_place {
+            block.reserve(source, most * widest);
+        }
+        let mut rows: Vec<(*const u8, isize)> = Vec::with_capacity(most);
+        let mut flush = |rows: &mut Vec<(*const u8, isize)>, width: usize| {
+            // SAFETY:
+            // - the plan gives places of elements of the view, `width` of them for each row, read in place or gathered.
+            unsafe { partial.rows(first, width, rows) };
             rows.clear();
             !halt.is_on()
         };
@@ -270,7 +227,17 @@ impl<W: Work, F: Fold<W>> Job<'_, W, F> {
                 }
                 width = wide;
                 let from = from.cast_signed();
-                rows.push((start + offset + from * row, plan.first_index + index + from * step));
+                let offset = start + offset + from * row;
+                let at = if in_place {
+                    source.at(offset)
+                } else {
+                    let index = rows.len() * widest;
+                    // SAFETY:
+                    // - the plan gives places of elements of the view, `width` of them for each row.
+                    unsafe { block.gather(source, index, (offset, stride), width) };
+                    block.at(source, index)
+                };
+                rows.push((at, plan.first_index + index + from * step));
                 true
             })
         });
@@ -278,26 +245,29 @@ impl<W: Work, F: Fold<W>> Job<'_, W, F> {
     }
 }
 
+/// Rows that are gathered before a kernel gets them: few, so that the block stays in the cache.
+const GATHERED_ROWS: usize = 8;
+
 /// Puts the chunks together in their order.
-struct Combiner<'a, 'b, W: Work, F: Fold<W>> {
-    job: &'a Job<'a, W, F>,
-    sink: &'a mut Sink<'b, F::Acc>,
+struct Combiner<'a, 'b> {
+    plan: &'a Plan,
+    sink: &'a mut Sink<'b>,
     next: usize,
-    waiting: BTreeMap<usize, Vec<F::Acc>>,
+    waiting: BTreeMap<usize, Box<dyn Partial>>,
     /// What is known of a unit whose parts are not all there yet.
-    current: Vec<F::Acc>,
+    current: Option<Box<dyn Partial>>,
     /// Set where the rest of the chunks is of no use.
     outcome: Option<Result<()>>,
 }
 
-impl<W: Work, F: Fold<W>> Combiner<'_, '_, W, F> {
+impl Combiner<'_, '_> {
     /// Takes what a chunk has given, and says whether that is enough.
-    fn accept(&mut self, chunk: usize, accs: Vec<F::Acc>) -> bool {
-        self.waiting.insert(chunk, accs);
+    fn accept(&mut self, chunk: usize, partial: Box<dyn Partial>) -> bool {
+        self.waiting.insert(chunk, partial);
         while self.outcome.is_none()
-            && let Some(accs) = self.waiting.remove(&self.next)
+            && let Some(partial) = self.waiting.remove(&self.next)
         {
-            if let Err(error) = self.put(self.next, accs) {
+            if let Err(error) = self.put(self.next, partial) {
                 self.outcome = Some(Err(error));
             }
             self.next += 1;
@@ -305,68 +275,29 @@ impl<W: Work, F: Fold<W>> Combiner<'_, '_, W, F> {
         self.outcome.is_some()
     }
 
-    fn put(&mut self, chunk: usize, accs: Vec<F::Acc>) -> Result<()> {
-        let Job { plan, fold, .. } = *self.job;
-        let part = chunk % plan.parts;
-        if part == 0 {
-            self.current = accs;
-        } else {
-            for (acc, later) in self.current.iter_mut().zip(&accs) {
-                fold.merge(acc, later);
+    fn put(&mut self, chunk: usize, partial: Box<dyn Partial>) -> Result<()> {
+        let plan = self.plan;
+        let known = match self.current.take() {
+            Some(mut known) => {
+                known.merge(&*partial);
+                known
             }
-        }
-        let settled = plan.is_one_result() && self.current.first().is_some_and(|acc| fold.is_settled(acc));
-        if part + 1 < plan.parts && !settled {
+            None => partial,
+        };
+        let settled = plan.is_one_result() && known.is_settled();
+        if chunk % plan.parts + 1 < plan.parts && !settled {
+            self.current = Some(known);
             return Ok(());
         }
-        let mut accs = self.current.iter();
-        let mut failed = Ok(());
-        plan.pieces(plan.chunk(chunk).0, &mut |([_, result], n, [_, stride])| {
-            for (i, acc) in (0..n.cast_signed()).zip(&mut accs) {
-                failed = (self.sink)((result + i * stride).cast_unsigned(), acc);
-                if failed.is_err() {
-                    return false;
-                }
-            }
-            true
+        let (mut from, mut result) = (0, Ok(()));
+        plan.pieces(plan.chunk(chunk).0, &mut |([_, place], n, [_, step])| {
+            result = (self.sink)(&*known, from, (place.cast_unsigned(), n, step));
+            from += n;
+            result.is_ok()
         });
         if settled {
             self.outcome = Some(Ok(()));
         }
-        failed
-    }
-}
-
-struct OfRun<'a, W, F: Fold<W>>
-where
-    W: Work,
-{
-    fold: F,
-    acc: &'a mut F::Acc,
-    run: Run<'a, W>,
-    place: Place,
-}
-
-impl<W: Work, F: Fold<W>> Kernel for OfRun<'_, W, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.fold.run(self.acc, self.run, self.place);
-    }
-}
-
-struct OfRows<'a, W: Work, F: Fold<W>> {
-    fold: F,
-    accs: &'a mut [F::Acc],
-    rows: &'a [(Run<'a, W>, isize)],
-}
-
-impl<W: Work, F: Fold<W>> Kernel for OfRows<'_, W, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.fold.rows(self.accs, self.rows);
+        result
     }
 }

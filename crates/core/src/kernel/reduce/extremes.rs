@@ -3,7 +3,8 @@
 //! Comparisons on lanes, with NaN taken along by the same selection: nothing comes out of a lane that holds it. That is
 //! as fast as memory; the crate `argminmax` takes slices, which would have to be copied from mapped memory first.
 
-use super::drive::{Fold, Place};
+use super::drive::Place;
+use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::{Options, Reduced, Scalar, reduce, reduce_to, require_elements};
 use crate::dtype::DType;

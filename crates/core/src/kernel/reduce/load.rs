@@ -135,10 +135,6 @@ impl<'a, W: Work> Run<'a, W> {
         Self { at: at.cast(), len, memory: PhantomData }
     }
 
-    pub(super) fn of(block: &'a [W]) -> Self {
-        Self { at: block.as_ptr(), len: block.len(), memory: PhantomData }
-    }
-
     #[inline(always)]
     pub(super) fn len(self) -> usize {
         self.len
@@ -203,29 +199,31 @@ unsafe fn read<W: Work>(at: *const W) -> W {
     unsafe { at.read_unaligned() }
 }
 
-/// Where a view's elements are and how they are read.
+/// Where a view's elements are and how they are read, whatever their type.
 #[derive(Clone, Copy)]
-pub(super) struct Source<W> {
+pub(super) struct Source {
     base: *const u8,
-    gather: unsafe fn(*const u8, isize, &mut [W]),
+    gather: unsafe fn(*const u8, isize, *mut u8, usize),
     /// The stride in bytes at which no gathering is needed; 0 where it always is.
     in_place: isize,
+    /// Bytes of an element as kernels see it.
+    size: usize,
 }
 
 // SAFETY:
 // - the address is only read from, in unsafe functions whose callers promise that it may be.
-unsafe impl<W> Send for Source<W> {}
+unsafe impl Send for Source {}
 // SAFETY:
 // - as above.
-unsafe impl<W> Sync for Source<W> {}
+unsafe impl Sync for Source {}
 
-impl<W: Work> Source<W> {
+impl Source {
     /// The way to read elements of `T`, which is the view's dtype.
-    pub(super) fn of<T: Load<Work = W>>(view: &RawView) -> Self {
+    pub(super) fn of<T: Load>(view: &RawView) -> Self {
         let native = view.byte_order.is_native() || size_of::<T>() == 1;
         let in_place = if T::SAME && native { size_of::<T>().cast_signed() } else { 0 };
         let gather = if native { gather::<T, false> } else { gather::<T, true> };
-        Self { base: view.first, gather, in_place }
+        Self { base: view.first, gather, in_place, size: size_of::<T::Work>() }
     }
 
     /// Whether elements at this stride, in bytes, can be read where they are.
@@ -233,33 +231,60 @@ impl<W: Work> Source<W> {
         stride == self.in_place && stride != 0
     }
 
-    /// `len` elements, the first one `offset` bytes from the view's first one.
-    ///
-    /// # Safety
-    /// - They are elements of the view, at a stride that [`Source::reads_in_place`].
-    #[inline]
-    pub(super) unsafe fn run<'a>(&self, offset: isize, len: usize) -> Run<'a, W> {
-        // SAFETY:
-        // - whoever made the view promised its elements to be readable while it is used, and each run is used up
-        //   within a call that holds the view.
-        unsafe { Run::new(self.base.wrapping_offset(offset), len) }
+    /// The address `offset` bytes from the view's first element.
+    pub(super) fn at(&self, offset: isize) -> *const u8 {
+        self.base.wrapping_offset(offset)
+    }
+}
+
+/// Elements that were gathered, as kernels see them, in memory of our own.
+#[derive(Default)]
+pub(super) struct Block {
+    words: Vec<u64>,
+}
+
+impl Block {
+    /// Makes room for `len` elements.
+    pub(super) fn reserve(&mut self, source: &Source, len: usize) {
+        self.words.resize((len * source.size).div_ceil(size_of::<u64>()), 0);
     }
 
-    /// Fills `block` with elements `stride` bytes apart, the first one `offset` bytes from the view's first one.
+    /// The address of the element at `index`.
+    pub(super) fn at(&self, source: &Source, index: usize) -> *const u8 {
+        self.words.as_ptr().cast::<u8>().wrapping_add(index * source.size)
+    }
+
+    /// Gathers `len` elements, `stride` bytes apart, the first one `offset` bytes from the view's first one. They come
+    /// to stand from `index` on.
     ///
     /// # Safety
-    /// - They are elements of the view, all of them.
-    #[inline]
-    pub(super) unsafe fn gather(&self, offset: isize, stride: isize, block: &mut [W]) {
+    /// - They are elements of the view.
+    pub(super) unsafe fn gather(
+        &mut self,
+        source: &Source,
+        index: usize,
+        (offset, stride): (isize, isize),
+        len: usize,
+    ) {
+        assert!(
+            (index + len) * source.size <= self.words.len() * size_of::<u64>(),
+            "a block that is too short"
+        );
+        let to = self.words.as_mut_ptr().cast::<u8>().wrapping_add(index * source.size);
         // SAFETY:
-        // - the caller promises elements of the view, which are readable while it is used.
-        unsafe { (self.gather)(self.base.wrapping_offset(offset), stride, block) };
+        // - elements of the view are readable while it is used: promised by the caller, and by who made the view.
+        // - there is room for them, as just checked, in memory that is ours and aligned for any element.
+        unsafe { (source.gather)(source.at(offset), stride, to, len) };
     }
 }
 
 /// # Safety
-/// - As many elements as `block` is long are readable from `at` on, `stride` bytes apart.
-unsafe fn gather<T: Load, const SWAP: bool>(at: *const u8, stride: isize, block: &mut [T::Work]) {
+/// - `len` elements are readable from `at` on, `stride` bytes apart.
+/// - `to` is aligned for `len` elements of `T::Work`, in memory that is initialised and that nobody else uses.
+unsafe fn gather<T: Load, const SWAP: bool>(at: *const u8, stride: isize, to: *mut u8, len: usize) {
+    // SAFETY:
+    // - promised by the caller; any bytes are elements.
+    let block = unsafe { std::slice::from_raw_parts_mut(to.cast::<T::Work>(), len) };
     dispatch(Gather::<T, SWAP> { at, stride, block });
 }
 

@@ -13,6 +13,7 @@
 mod arg;
 mod drive;
 mod extremes;
+mod fold;
 mod integer;
 mod load;
 mod moments;
@@ -22,9 +23,11 @@ mod simd;
 mod sum;
 mod truth;
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use self::drive::{Fold, Job};
+use self::drive::Job;
+use self::fold::{Fold, Folding, Recipe};
 use self::load::{Load, Source};
 use self::plan::{Axes, Plan};
 use super::{Element, RawView, Wide};
@@ -152,43 +155,55 @@ where
     F: Fold<T::Work>,
     O: Element,
 {
+    let recipe = Folding { fold, scalars, elements, works: PhantomData::<fn(T::Work)> };
+    let results = results(view, options, Source::of::<T>(view), &recipe, O::DTYPE, N)?;
+    // As many as the recipe gives: N.
+    results.try_into().map_err(|_| Error::Aborted)
+}
+
+/// Reduces a view by a recipe that gives `n` results of this dtype.
+fn results(
+    view: &RawView,
+    options: &Options,
+    source: Source,
+    recipe: &dyn Recipe,
+    dtype: DType,
+    n: usize,
+) -> Result<Vec<Reduced>> {
     let axes = Axes::new(options.axes, view.shape.len())?;
     let shape = axes.result_shape(&view.shape, options.keepdims);
     // Axes of the view, some left out: without those of length 0 they multiply to no more than its size.
     let count: usize = shape.iter().product::<u64>().try_into().unwrap_or(usize::MAX);
-    let each = |sink: &mut drive::Sink<F::Acc>| {
+    let each = |sink: &mut drive::Sink| {
         if count == 0 || axes.reduced_len(&view.shape) == 0 {
-            return (0..count).try_for_each(|i| sink(i, &fold.start()));
+            let mut nothing = recipe.begin();
+            nothing.extend(1);
+            return (0..count).try_for_each(|i| sink(&*nothing, 0, (i, 1, 1)));
         }
-        let plan = Plan::new(view, &axes, F::INDEXED, size_of::<F::Acc>());
-        Job { plan: &plan, source: Source::of::<T>(view), fold, options }.run(sink)
+        let plan = Plan::new(view, &axes, recipe.is_indexed(), recipe.size());
+        Job { plan: &plan, source, recipe, options }.run(sink)
     };
     if options.axes.is_none() && !options.keepdims {
-        let mut result = None;
-        each(&mut |_, acc| {
-            result = Some(scalars(acc)?.map(Reduced::Scalar));
+        let mut scalars = Vec::new();
+        each(&mut |known, _, _| {
+            scalars = recipe.scalars(known)?;
             Ok(())
         })?;
-        return result.ok_or(Error::Aborted);
+        return Ok(scalars.into_iter().map(Reduced::Scalar).collect());
     }
-    let size = O::DTYPE.itemsize();
-    let mut arrays = [(); N].map(|()| Vec::new());
+    let mut arrays = vec![Vec::new(); n];
     for data in &mut arrays {
-        data.try_reserve_exact(count.saturating_mul(size)).map_err(|_| {
+        let nbytes = count.saturating_mul(dtype.itemsize());
+        data.try_reserve_exact(nbytes).map_err(|_| {
             Error::too_large(format!(
-                "a result of shape {shape:?} and dtype {} does not fit into memory; reduce a part of the view",
-                O::DTYPE
+                "a result of shape {shape:?} and dtype {dtype} does not fit into memory; reduce a part of the view"
             ))
         })?;
-        data.resize(count * size, 0);
+        data.resize(nbytes, 0);
     }
-    each(&mut |i, acc| {
-        for (data, element) in arrays.iter_mut().zip(elements(acc)?) {
-            data[i * size..][..size].copy_from_slice(element.to_bytes().as_ref());
-        }
-        Ok(())
-    })?;
-    Ok(arrays.map(|data| Reduced::Array(ReducedArray { dtype: O::DTYPE, shape: shape.clone(), data })))
+    each(&mut |known, from, places| recipe.write(known, from, places, &mut arrays))?;
+    let array = |data| Reduced::Array(ReducedArray { dtype, shape: shape.clone(), data });
+    Ok(arrays.into_iter().map(array).collect())
 }
 
 /// Refuses to look for an extreme of nothing.

@@ -5,7 +5,8 @@
 //! before it is averaged, so that equal elements have variance 0 whatever their value. Integers of 8 and 16 bits give
 //! their sums and squares exactly, and a run of them needs no second look.
 
-use super::drive::{Fold, Place};
+use super::drive::Place;
+use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::sum::{Addend, Sum, Total, TotalOf, add_lanes};
 use super::{Options, Reduced, Scalar, reduce};

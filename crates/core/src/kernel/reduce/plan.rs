@@ -15,7 +15,7 @@ use crate::kernel::RawView;
 use crate::kernel::runs::Lines;
 
 /// Bytes of a chunk, about: a few tens of microseconds.
-const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 1 << 20;
 
 /// The most parts of one tile of rows: each has results of its own until they are merged.
 const MAX_PARTS: usize = 1024;

@@ -4,7 +4,8 @@
 //! the way: the result is infinite or zero only where the product is, in whatever order elements come. (numpy's depends
 //! on the order.) A product of integers is exact as far as a double reaches; what is larger can still become zero.
 
-use super::drive::{Fold, Place};
+use super::drive::Place;
+use super::fold::Fold;
 use super::integer::Integer;
 use super::load::{Load, Run, Work};
 use super::{Options, Reduced, Scalar, reduce};

@@ -7,7 +7,8 @@
 //! tenth. Integers are added exactly: in lanes as small as a run allows (16 bits for 8: 25 GB/s, against 7 for 64 bits
 //! on a plain loop), then in 128 bits.
 
-use super::drive::{Fold, Place};
+use super::drive::Place;
+use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::{Integer, Options, Reduced, Scalar, reduce};
 #[cfg(doc)]

@@ -1,6 +1,7 @@
 //! What is not zero: any, all, and how many. NaN is not zero.
 
-use super::drive::{Fold, Place};
+use super::drive::Place;
+use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::{Options, Reduced, Scalar, reduce};
 #[cfg(doc)]
