@@ -97,7 +97,7 @@ impl<W: Limits, const MAX: bool, const SKIP: bool> Fold<W> for ArgExtreme<MAX, S
 }
 
 fn arg_extreme<const MAX: bool>(view: &RawView, options: &Options) -> Result<Reduced> {
-    require_elements(view, options, if MAX { "place of the maximum" } else { "place of the minimum" }, true)?;
+    require_elements(view, options, if MAX { "place of the maximum" } else { "place of the minimum" })?;
     let all_nan = || {
         Error::invalid_value(
             "there is nothing but NaN; look for it without `skip_nan`, which gives its place",

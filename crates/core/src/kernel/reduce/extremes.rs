@@ -157,7 +157,7 @@ pub(super) fn scalar<T: Load>(work: T::Work) -> Scalar {
 }
 
 fn extreme<const MAX: bool>(view: &RawView, options: &Options) -> Result<Reduced> {
-    require_elements(view, options, if MAX { "maximum" } else { "minimum" }, false)?;
+    require_elements(view, options, if MAX { "maximum" } else { "minimum" })?;
     with_type!(view.dtype, T => {
         let (one, element) = (|&acc: &_| Ok(scalar::<T>(acc)), |&acc: &_| Ok(T::back(acc)));
         if options.skip_nan && <T as Load>::Work::FLOAT {
@@ -192,7 +192,7 @@ pub fn max(view: &RawView, options: &Options) -> Result<Reduced> {
 /// # Errors
 /// Those of [`min`].
 pub fn minmax(view: &RawView, options: &Options) -> Result<(Reduced, Reduced)> {
-    require_elements(view, options, "minimum and maximum", false)?;
+    require_elements(view, options, "minimum and maximum")?;
     with_type!(view.dtype, T => {
         let one = |&(least, greatest): &_| Ok([scalar::<T>(least), scalar::<T>(greatest)]);
         let element = |&(least, greatest): &_| Ok([T::back(least), T::back(greatest)]);

@@ -206,11 +206,10 @@ fn results(
     Ok(arrays.into_iter().map(array).collect())
 }
 
-/// Refuses to look for an extreme of nothing.
-fn require_elements(view: &RawView, options: &Options, what: &str, of_any_result: bool) -> Result<()> {
+/// Refuses to look for an extreme of nothing, even where that would give no result at all: as numpy does.
+fn require_elements(view: &RawView, options: &Options, what: &str) -> Result<()> {
     let axes = Axes::new(options.axes, view.shape.len())?;
-    let nothing = axes.reduced_len(&view.shape) == 0;
-    if nothing && (of_any_result || !axes.result_shape(&view.shape, false).contains(&0)) {
+    if axes.reduced_len(&view.shape) == 0 {
         return Err(Error::invalid_value(format!(
             "the {what} of nothing does not exist: the view has shape {:?}. Check its length first",
             view.shape

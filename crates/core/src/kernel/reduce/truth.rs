@@ -15,23 +15,26 @@ pub(super) trait Truth: Work {
     fn count_run<const SKIP: bool>(run: Run<Self>) -> u64;
 }
 
-/// Counters as large as the elements, for as many as those can count.
+/// Small elements have counters as small, for as many as those can count; the compiler does larger ones better itself.
 macro_rules! truth {
-    ($($type:ty, $zero:literal, $counter:ty, $lanes:literal, $part:literal;)*) => {$(
+    ($($type:ty, $zero:literal, $counter:ty, $part:literal;)*) => {$(
         impl Truth for $type {
             #[inline(always)]
             fn count_run<const SKIP: bool>(run: Run<Self>) -> u64 {
                 let counts = |value: Self| value != $zero && !(SKIP && value.is_nan());
+                if size_of::<Self>() > 2 {
+                    return u64::from(run.iter().map(|value| u32::from(counts(value))).sum::<u32>());
+                }
                 let mut count = 0;
-                for part in run.parts($part * $lanes) {
-                    let mut lanes = [0 as $counter; $lanes];
-                    for values in part.lanes::<$lanes>() {
+                for part in run.parts($part * 64) {
+                    let mut lanes = [0 as $counter; 64];
+                    for values in part.lanes::<64>() {
                         for (lane, value) in lanes.iter_mut().zip(values) {
                             *lane += <$counter>::from(counts(value));
                         }
                     }
                     count += lanes.into_iter().map(u64::from).sum::<u64>();
-                    count += part.rest::<$lanes>().iter().map(|value| u64::from(counts(value))).sum::<u64>();
+                    count += part.rest::<64>().iter().map(|value| u64::from(counts(value))).sum::<u64>();
                 }
                 count
             }
@@ -39,16 +42,16 @@ macro_rules! truth {
     )*};
 }
 truth! {
-    i8, 0, u8, 64, 255;
-    u8, 0, u8, 64, 255;
-    i16, 0, u16, 32, 1024;
-    u16, 0, u16, 32, 1024;
-    i32, 0, u32, 16, 2048;
-    u32, 0, u32, 16, 2048;
-    i64, 0, u64, 16, 2048;
-    u64, 0, u64, 16, 2048;
-    f32, 0.0, u32, 16, 2048;
-    f64, 0.0, u64, 16, 2048;
+    i8, 0, u8, 255;
+    u8, 0, u8, 255;
+    i16, 0, u16, 1024;
+    u16, 0, u16, 1024;
+    i32, 0, u32, 1024;
+    u32, 0, u32, 1024;
+    i64, 0, u32, 1024;
+    u64, 0, u32, 1024;
+    f32, 0.0, u32, 1024;
+    f64, 0.0, u32, 1024;
 }
 
 /// What can be known before the end.
