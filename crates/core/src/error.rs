@@ -235,6 +235,17 @@ pub enum Error {
         /// What was found and what was expected.
         reason: String,
     },
+
+    /// An argument that makes no sense, or none for this array.
+    #[error("{reason}")]
+    InvalidValue {
+        /// What was found and what was expected.
+        reason: String,
+    },
+
+    /// The caller stopped the work.
+    #[error("The operation was aborted")]
+    Aborted,
 }
 
 impl Error {
@@ -253,7 +264,7 @@ impl Error {
             Self::UnsupportedDtype { .. } => "ERR_UNSUPPORTED_DTYPE",
             Self::DtypeMismatch { .. } => "ERR_DTYPE_MISMATCH",
             Self::ShapeMismatch { .. } => "ERR_SHAPE_MISMATCH",
-            Self::InvalidName { .. } => "ERR_INVALID_ARG_VALUE",
+            Self::InvalidName { .. } | Self::InvalidValue { .. } => "ERR_INVALID_ARG_VALUE",
             Self::NotContiguous { .. } => "ERR_NOT_CONTIGUOUS",
             Self::ReadOnly { .. } => "ERR_READ_ONLY",
             Self::Closed { .. } => "ERR_CLOSED",
@@ -263,6 +274,7 @@ impl Error {
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
+            Self::Aborted => "ABORT_ERR",
         }
     }
 
@@ -308,7 +320,7 @@ impl Error {
             | Self::Stale { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
-            Self::OutOfRange { .. } => return None,
+            Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => return None,
         };
         (!path.as_os_str().is_empty()).then_some(path)
     }
@@ -333,7 +345,7 @@ impl Error {
             | Self::Stale { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
-            Self::OutOfRange { .. } => None,
+            Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => None,
         }
     }
 
@@ -375,6 +387,10 @@ impl Error {
 
     pub(crate) fn out_of_range(reason: impl Into<String>) -> Self {
         Self::OutOfRange { reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_value(reason: impl Into<String>) -> Self {
+        Self::InvalidValue { reason: reason.into() }
     }
 }
 

@@ -27,5 +27,6 @@ mod npz;
 mod open;
 mod raw;
 mod records;
+mod reduce;
 mod safetensors;
 mod support;
