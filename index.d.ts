@@ -22,6 +22,10 @@ export declare class NativeArray {
   assignFrom(layout: NativeLayout, source: Uint8Array, dtype: string, sourceLayout: NativeLayout): void
   /** Copies the elements of `layout` into memory of JavaScript's own, of the same dtype, in C order. */
   copyTo(layout: NativeLayout, target: Uint8Array): void
+  /** Reduces the elements of `layout`: one result, or the two of `minmax`. */
+  reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Array<NativeReduced>
+  /** Reduces the elements of `layout` without holding up the caller's thread. */
+  reduce(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Promise<Array<NativeReduced>>
   /** Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on. */
   flushSync(offset: number, len: number): void
   /** Brings stored bytes to the disk without holding up the caller's thread. */
@@ -41,6 +45,16 @@ export declare class NativeArray {
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
+}
+
+/** What is known of a piece of work while it runs, and the way to stop it. */
+export declare class NativeJob {
+  /** For one piece of work. */
+  constructor()
+  /** Stops the work soon: it fails with `ABORT_ERR`. */
+  cancel(): void
+  /** Elements that are done with. */
+  done(): number
 }
 
 /** A file being made. Dropped before it is committed, it leaves nothing behind. */
@@ -178,6 +192,36 @@ export interface NativeOpenOptions {
   order?: string
   /** shared or exclusive: the lock to hold while the array is open. */
   lock?: string
+}
+
+/** One result: a number, an exact integer, a truth value, or an array with a dtype, a shape and bytes. */
+export interface NativeReduced {
+  /** A float. */
+  number?: number
+  /** An exact integer. */
+  integer?: bigint
+  /** A truth value. */
+  truth?: boolean
+  /** Long name of the dtype of an array. */
+  dtype?: string
+  /** Elements along each of its axes. */
+  shape?: Array<number>
+  /** Its elements, in C order and this machine's byte order. */
+  data?: Uint8Array
+}
+
+/** What to reduce, and how. */
+export interface NativeReduceOptions {
+  /** The axes; everything without them. */
+  axes?: Array<number>
+  /** Keep reduced axes, with length 1. */
+  keepdims: boolean
+  /** Leave NaN out. */
+  skipNan: boolean
+  /** What is taken off the number of elements before a variance is divided by it. */
+  ddof: number
+  /** The most threads to use. */
+  threads?: number
 }
 
 /** Opens the array in a file without holding up the caller's thread. */

@@ -14,6 +14,7 @@ use napi_derive::napi;
 use crate::buffer::{self, Buffer};
 use crate::convert::{NativeHandle, NativeLayout, distance, number, size};
 use crate::error::js_error;
+use crate::reduce::{NativeJob, NativeReduceOptions, NativeReduced, Reduction};
 use crate::task;
 
 /// What is known of an array for as long as it is open.
@@ -175,6 +176,47 @@ impl NativeArray {
             let source = open.view(&layout)?;
             kernel::assign(&memory.contiguous(source.dtype(), source.shape())?, &source)
         })
+    }
+
+    /// Reduces the elements of `layout`: one result, or the two of `minmax`.
+    #[napi(catch_unwind)]
+    pub fn reduce_sync(
+        &self,
+        env: Env,
+        name: String,
+        layout: NativeLayout,
+        options: NativeReduceOptions,
+        job: &NativeJob,
+    ) -> Result<Vec<NativeReduced>> {
+        self.with(&env, |open| {
+            let layout = layout.check(open.array.units())?;
+            let reduced = Reduction::new(&name, options, job)?.run(&open.array, &layout)?;
+            reduced.into_iter().map(NativeReduced::new).collect()
+        })
+    }
+
+    /// Reduces the elements of `layout` without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<Array<NativeReduced>>")]
+    pub fn reduce<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        layout: NativeLayout,
+        options: NativeReduceOptions,
+        job: &NativeJob,
+    ) -> Result<Object<'env>> {
+        let (array, layout, reduction) = self.with(env, |open| {
+            let layout = layout.check(open.array.units())?;
+            Ok((open.array.clone(), layout, Reduction::new(&name, options, job)?))
+        })?;
+        task::promise(
+            env,
+            move || reduction.run(&array, &layout),
+            |env, reduced| {
+                let reduced = reduced.into_iter().map(NativeReduced::new).collect::<CoreResult<Vec<_>>>();
+                reduced.map_err(|error| js_error(env, error))
+            },
+        )
     }
 
     /// Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on.

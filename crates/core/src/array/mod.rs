@@ -268,6 +268,14 @@ impl DynMmapArray {
         self.mapping.lost()
     }
 
+    /// Fails if something was lost: for whoever has just read the data.
+    ///
+    /// # Errors
+    /// [`Error::MappingLost`].
+    pub fn check_loss(&self) -> Result<()> {
+        self.mapping.check(&self.path)
+    }
+
     /// Fails if something was lost and no [`flush`](Self::flush) has said so: for whoever is done with the array.
     ///
     /// # Errors
