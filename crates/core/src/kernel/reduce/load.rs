@@ -126,7 +126,7 @@ pub(super) struct Run<'a, W> {
     memory: PhantomData<&'a ()>,
 }
 
-impl<'a, W: Work> Run<'a, W> {
+impl<W: Work> Run<'_, W> {
     /// The `len` elements at `at`, which need no alignment.
     ///
     /// # Safety
