@@ -189,6 +189,35 @@ impl<W: Work> Run<'_, W> {
     }
 }
 
+/// Eight runs beside each other, of one length so that the compiler sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Eight<'a, W> {
+    at: [*const W; 8],
+    len: usize,
+    memory: PhantomData<&'a ()>,
+}
+
+impl<'a, W: Work> Eight<'a, W> {
+    /// The runs as far as all of them go.
+    #[inline(always)]
+    pub(super) fn of(runs: [Run<'a, W>; 8]) -> Self {
+        let len = runs.iter().map(|run| run.len).min().unwrap_or_default();
+        Self { at: runs.map(|run| run.at), len, memory: PhantomData }
+    }
+
+    /// The elements of all of them at each place.
+    #[inline(always)]
+    pub(super) fn columns(self) -> impl Iterator<Item = [W; 8]> {
+        (0..self.len).map(move |i| {
+            self.at.map(|at| {
+                // SAFETY:
+                // - `i` is inside each run, whose maker promised its bytes to be readable.
+                unsafe { read(at.wrapping_add(i)) }
+            })
+        })
+    }
+}
+
 /// # Safety
 /// The bytes of an element at `at` are readable.
 #[inline(always)]
