@@ -183,9 +183,9 @@ impl<W: Spread, const SKIP: bool> Fold<W> for Variance<SKIP> {
     #[inline(always)]
     fn push(self, acc: &mut Moments, value: W, _: isize) {
         if !(SKIP && value.is_nan()) {
-            let value = value.double();
+            let mean = value.double();
             // Infinities have no distance, not even from themselves.
-            acc.add(&Moments { count: 1, mean: value, squares: value - value });
+            acc.add(&Moments { count: 1, mean, squares: if mean.is_finite() { 0.0 } else { f64::NAN } });
         }
     }
 

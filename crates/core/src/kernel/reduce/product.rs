@@ -141,7 +141,7 @@ macro_rules! floats {
                     }
                     let exponent = exponents.iter().sum::<u64>().cast_signed();
                     product.times_normal(values.iter().product());
-                    product.exponent += exponent - 1023 * (block.len() as i64);
+                    product.exponent += exponent - 1023 * block.len().cast_signed() as i64;
                 }
             }
         }
