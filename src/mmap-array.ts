@@ -9,7 +9,7 @@ import { constructors, type DType } from './dtype.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import type { NativeArray, NativeFacts } from './native.js'
-import { type Summary, ViewInit } from './nd-view.js'
+import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
 
@@ -22,8 +22,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   /** Where the bytes live: 'external' is an ArrayBuffer over the mapping itself. */
   readonly backing: 'external'
 
-  private constructor(init: ViewInit<D>, file: MappedFile, facts: NativeFacts) {
-    super(init, file)
+  private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts) {
+    const { shape, stride, offset } = facts
+    super(memory, { shape, stride, offset }, file.mode === 'r', null, file)
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = 'external'
@@ -33,10 +34,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   static wrap<D extends DType>(native: NativeArray, path: string, mode: Mode): MmapArray<D> {
     try {
       const facts = native.facts()
-      const { shape, stride, offset, unit } = facts
-      const file = new MappedFile(native, path, mode, unit)
+      const file = new MappedFile(native, path, mode, facts.unit)
       const memory = new Memory(dataOf<D>(native, facts), facts.dtype as D, () => file.gone())
-      return new MmapArray(new ViewInit(memory, { shape, stride, offset }, mode === 'r', null), file, facts)
+      return new MmapArray(memory, file, facts)
     } catch (error) {
       native.close()
       throw error
