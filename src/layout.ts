@@ -18,11 +18,6 @@ export type Order = 'C' | 'F'
 /** The most axes a view can have, as in numpy. */
 export const MAX_NDIM = 64
 
-/** True for an integer from 0 up to, and without, `extent`. */
-export function isIndex(value: unknown, extent: number): value is number {
-  return typeof value === 'number' && value >= 0 && value < extent && Math.floor(value) === value
-}
-
 /** Number of elements of a shape. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1

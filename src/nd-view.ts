@@ -28,7 +28,6 @@ import {
   checkReshape,
   checkShape,
   isContiguous,
-  isIndex,
   type Layout,
   reshapeLayout,
   sizeOf,
@@ -222,7 +221,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   get(...index: number[]): ScalarOf<D>
   get(i?: number, j?: number, k?: number, l?: number): ScalarOf<D> {
     const at = this.near(arguments.length, i, j, k, l)
-    return at >= 0 ? this.memory.read(at) : this.getFar.apply(this, arguments as never)
+    return this.memory.read(at >= 0 ? at : this.find.apply(this, arguments as never))
   }
 
   /**
@@ -271,12 +270,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return count === 4 && isIndex(l, this.shape[3] as number) ? third + l * (this.stride[3] as number) : -1
   }
 
-  /** `get` where `near` finds nothing. */
-  private getFar(...index: unknown[]): ScalarOf<D> {
-    return this.memory.read(this.locate(index, index.length))
+  /** What `get` reads where `near` finds nothing. */
+  private find(...index: unknown[]): number {
+    return this.locate(index, index.length)
   }
 
-  /** `set` where `near` finds nothing. */
+  /** What `set` does where `near` finds nothing. */
   private setFar(...args: unknown[]): ScalarOf<D> {
     return this.memory.write(this.locate(args, args.length - 1), args.at(-1))
   }
@@ -531,6 +530,11 @@ NdViewBase.prototype.constructor = NdView
 /** Small enough for V8 to inline it wherever it stands. */
 function axis(list: number[], n: number): number {
   return n < list.length ? (list[n] as number) : 0
+}
+
+/** True for an integer from 0 up to, and without, `extent`. Here, since V8 looks through an import each time. */
+function isIndex(value: unknown, extent: number): value is number {
+  return typeof value === 'number' && value >= 0 && value < extent && Math.floor(value) === value
 }
 
 function list(numbers: readonly number[]): string {

@@ -7,7 +7,7 @@
  * negative number leave their axis as it is.
  */
 import { checkInteger, outOfRange } from './errors.js'
-import { copyOf, cut, isIndex, type Layout } from './layout.js'
+import { copyOf, cut, type Layout } from './layout.js'
 
 /** One argument per axis of a scijs method. */
 export type AxisArguments = readonly (number | null | undefined)[]
@@ -120,7 +120,8 @@ function tooMany(name: string, given: readonly unknown[], view: Layout): RangeEr
 
 /** The argument of one axis, checked; -1 where it leaves the axis as it is. */
 function position(name: string, value: unknown, axis: number, max: number): number {
-  return isIndex(value, max + 1) ? value + 0 : otherPosition(name, value, axis, max)
+  const at = value as number
+  return Number.isSafeInteger(at) && at >= 0 && at <= max ? at + 0 : otherPosition(name, value, axis, max)
 }
 
 function otherPosition(name: string, value: unknown, axis: number, max: number): number {
