@@ -263,11 +263,16 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     if (count === 1) return first
     if (!isIndex(j, this.n1)) return -1
     const second = first + j * this.s1
-    if (count === 2) return second
-    if (!isIndex(k, this.shape[2] as number)) return -1
-    const third = second + k * (this.stride[2] as number)
+    return count === 2 ? second : this.nearer(second, count, k, l)
+  }
+
+  /** The rest of `near`, apart because V8 inlines only so much, and counts what never runs. */
+  private nearer(second: number, count: number, k: unknown, l: unknown): number {
+    const { shape, stride } = this
+    if (!isIndex(k, shape[2] as number)) return -1
+    const third = second + k * (stride[2] as number)
     if (count === 3) return third
-    return count === 4 && isIndex(l, this.shape[3] as number) ? third + l * (this.stride[3] as number) : -1
+    return count === 4 && isIndex(l, shape[3] as number) ? third + l * (stride[3] as number) : -1
   }
 
   /** What `get` reads where `near` finds nothing. */
