@@ -50,7 +50,7 @@ const visit = (file) => {
 visit('nd-view.ts')
 
 const UNSAFE =
-  /^crates\/(core\/src\/(sys|guard|kernel|array)\/|core\/src\/mapping\.rs$|node\/src\/buffer\.rs$)/
+  /^crates\/(core\/src\/(sys|guard|kernel|array)\/|core\/src\/mapping(\.rs$|\/)|node\/src\/buffer\.rs$)/
 for (const crate of ['core', 'node']) {
   const folder = `crates/${crate}/src`
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {

@@ -4,11 +4,11 @@
 //! one step after everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
 //! (the old file lives on without a name), and a failure leaves what was there before.
 
-use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::fs::File;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
+use crate::draft::{Draft, follow_links};
 use crate::dtype::ElementType;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -16,7 +16,7 @@ use crate::file;
 use crate::format::{self, Format, Raw, Request};
 use crate::header::Header;
 use crate::layout::Order;
-use crate::sys::{self, Folder};
+use crate::sys;
 
 /// Bytes written at a time where a value is repeated.
 const BLOCK_LEN: usize = 1 << 20;
@@ -68,15 +68,12 @@ impl CreateOptions {
 /// A file being made: write the elements, then [`commit`](Writer::commit) it. Dropped before that, it leaves nothing.
 #[derive(Debug)]
 pub struct Writer {
-    file: File,
     header: Header,
-    temp: Temp,
-    target: PathBuf,
+    draft: Draft,
     path: PathBuf,
     overwrite: bool,
     /// The file to be replaced, locked.
     held: Option<File>,
-    folder: Folder,
 }
 
 impl Writer {
@@ -125,36 +122,22 @@ impl Writer {
             Err(error) => return Err(Error::io("open", path, error)),
         };
 
-        let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
-        let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
-        if let Some((metadata, _)) = &replaced {
-            let permissions = sys::keep_owner(&file, metadata).map_err(failed("fchown"))?;
-            // Where the group is another one, a list would say what that one may do.
-            let same = permissions == metadata.permissions();
-            fault::point("fchmod")
-                .and_then(|()| file.set_permissions(permissions))
-                .map_err(failed("fchmod"))?;
-            if same {
-                sys::keep_access_list(&file, &target).map_err(failed("fsetxattr"))?;
-            }
-        }
+        let draft = Draft::begin(target, path, replaced.as_ref().map(|(metadata, _)| metadata))?;
+        let file = draft.file();
         let len = header.file_len();
         // A raw file without elements has no bytes, and no system reserves none.
         if options.reserve && len > 0 {
-            sys::reserve(&file, len).map_err(failed("fallocate"))?;
+            sys::reserve(file, len).map_err(failed("fallocate"))?;
         } else {
-            sys::set_len(&file, len).map_err(failed("ftruncate"))?;
+            sys::set_len(file, len).map_err(failed("ftruncate"))?;
         }
-        sys::write_all_at(&file, &bytes, 0).map_err(failed("write"))?;
+        sys::write_all_at(file, &bytes, 0).map_err(failed("write"))?;
         Ok(Self {
-            file,
             header,
-            temp,
-            target,
+            draft,
             path: path.to_path_buf(),
             overwrite: options.overwrite,
             held: replaced.map(|(_, held)| held),
-            folder,
         })
     }
 
@@ -184,7 +167,8 @@ impl Writer {
                 bytes.len()
             )));
         };
-        sys::write_all_at(&self.file, bytes, position).map_err(|error| Error::io("write", &self.path, error))
+        sys::write_all_at(self.draft.file(), bytes, position)
+            .map_err(|error| Error::io("write", &self.path, error))
     }
 
     /// Gives every element the same value.
@@ -217,7 +201,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] when there are no more descriptors to be had.
     pub(crate) fn file(&self) -> Result<File> {
-        self.file.try_clone().map_err(|error| Error::io("dup", &self.path, error))
+        self.draft.file().try_clone().map_err(|error| Error::io("dup", &self.path, error))
     }
 
     /// Brings the file to disk under its name.
@@ -226,142 +210,14 @@ impl Writer {
     /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`]. After one with
     /// `fsync` of the folder the new file is there, whole, and only not known to outlast a power loss.
     pub fn commit(self) -> Result<()> {
-        let Self { file, mut temp, target, path, overwrite, folder, held, .. } = self;
+        let Self { draft, path, overwrite, held, .. } = self;
         // Kept to the end; a file that was made meanwhile is replaced on the same terms.
-        let _held = if overwrite && held.is_none() && target.is_file() {
-            Some(file::hold(&target, &path)?)
+        let _held = if overwrite && held.is_none() && draft.target().is_file() {
+            Some(file::hold(draft.target(), &path)?)
         } else {
             held
         };
-        let failed = |syscall| move |error| Error::io(syscall, &path, error);
-        fault::point("fsync").and_then(|()| file.sync_all()).map_err(failed.clone()("fsync"))?;
-        if !temp.link(&file, &target, overwrite).map_err(failed.clone()("link"))? {
-            let name = temp.name(&file).map_err(failed.clone()("link"))?;
-            let renamed = if overwrite { sys::rename(name, &target) } else { sys::rename_new(name, &target) };
-            renamed.map_err(failed.clone()("rename"))?;
-        }
-        temp.keep();
-        sys::unlock(&file);
-        folder.sync().map_err(failed("fsync"))
+        draft.sync()?;
+        draft.publish(overwrite)
     }
-}
-
-/// A file on its way to a name: without one where the system has such files, else under a temporary one, which is
-/// removed when dropped. A file without a name is gone with the process, however that ends.
-///
-/// A name outlives a killed process. So the file is locked for as long as it has a temporary one, and the first name
-/// tried follows from the target's: whoever creates the target next finds the name taken, the file without a lock, and
-/// removes it.
-#[derive(Debug)]
-struct Temp {
-    target: PathBuf,
-    /// Of the target's name.
-    hash: u64,
-    path: Option<PathBuf>,
-}
-
-impl Temp {
-    /// Makes a file in the folder of `target`; one that replaces another is private until it has its permissions.
-    fn create(target: &Path, private: bool) -> io::Result<(File, Self)> {
-        // The same in every process of one build of this library; another build only finds nothing.
-        let mut hasher = DefaultHasher::new();
-        target.file_name().hash(&mut hasher);
-        let mut temp = Self { target: target.to_path_buf(), hash: hasher.finish(), path: None };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        if private {
-            sys::owner_only(&mut options);
-        }
-        if let Some(file) = sys::open_unnamed(&mut options.clone(), folder_of(target))? {
-            return Ok((file, temp));
-        }
-        options.create_new(true);
-        let file = temp.with_name(|path| {
-            fault::point("create")?;
-            let file = options.open(path)?;
-            // Before it was locked it looked abandoned, and may be gone.
-            if sys::lock(&file) && sys::has_name(&file, path) {
-                Ok(file)
-            } else {
-                Err(io::ErrorKind::AlreadyExists.into())
-            }
-        })?;
-        Ok((file, temp))
-    }
-
-    /// Gives a file without a name the name `target` at once, so that even a kill has nothing to leave; false where it
-    /// has to be put in the place of another file, or has a name.
-    fn link(&self, file: &File, target: &Path, overwrite: bool) -> io::Result<bool> {
-        if self.path.is_some() {
-            return Ok(false);
-        }
-        match sys::link(file, target) {
-            Err(error) if overwrite && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            done => done.map(|()| true),
-        }
-    }
-
-    /// The file's name, given to it now if it has none.
-    fn name(&mut self, file: &File) -> io::Result<&Path> {
-        if self.path.is_none() {
-            // Nobody else knows the file, so nobody can be in the way.
-            sys::lock(file);
-            self.with_name(|path| sys::link(file, path))?;
-        }
-        Ok(self.path.as_deref().unwrap_or(Path::new("")))
-    }
-
-    /// Calls `make` with the target's temporary name, then with names that nobody has thought of, until one is free.
-    fn with_name<T>(&mut self, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-        let mut unique = self.hash;
-        loop {
-            // A fixed length whatever the target's name, which may be as long as names can be.
-            let path = folder_of(&self.target).join(format!(".mmap-ndarray-{unique:016x}.tmp"));
-            match make(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if !sys::remove_abandoned(&path, &self.target) {
-                        unique = RandomState::new().build_hasher().finish();
-                    }
-                }
-                Err(error) => return Err(error),
-                Ok(value) => {
-                    self.path = Some(path);
-                    return Ok(value);
-                }
-            }
-        }
-    }
-
-    /// The file has its real name now.
-    fn keep(mut self) {
-        self.path = None;
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Nobody is left to tell: the error that led here is already on its way to the caller.
-            drop(std::fs::remove_file(path));
-        }
-    }
-}
-
-/// The folder that holds `path`'s name.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The name at the end of a chain of symbolic links, whether or not a file is there.
-fn follow_links(path: &Path) -> io::Result<PathBuf> {
-    let mut target = path.to_path_buf();
-    // As many links as Linux follows before it says ELOOP.
-    for _ in 0..40 {
-        fault::point("readlink")?;
-        match std::fs::read_link(&target) {
-            Ok(link) => target = folder_of(&target).join(link),
-            Err(_) => return Ok(target),
-        }
-    }
-    std::fs::metadata(path).map(|_| target)
 }

@@ -200,15 +200,24 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The path names another file than the one that was opened, or none.
+    /// The path names another file than the one that was opened, or none, or somebody has written to it since.
     #[error(
-        "{}the file at this path is no longer the one that was opened: it was replaced, renamed or removed. \
+        "{}the file at this path is no longer the one that was opened: it was replaced, renamed, removed or written to. \
          Open the path again for what is there now",
         At(path)
     )]
     Stale {
         /// The path.
         path: PathBuf,
+    },
+
+    /// Something that cannot be done while the array, or its file, is as it is.
+    #[error("{}{reason}", At(path))]
+    InvalidState {
+        /// The file.
+        path: PathBuf,
+        /// What is in the way and what to do.
+        reason: String,
     },
 
     /// More than this process can address, or than a format can say.
@@ -271,6 +280,7 @@ impl Error {
             Self::MappingLost { .. } => "ERR_MAPPING_LOST",
             Self::Locked { .. } => "ERR_LOCKED",
             Self::Stale { .. } => "ERR_STALE",
+            Self::InvalidState { .. } => "ERR_INVALID_STATE",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
@@ -318,6 +328,7 @@ impl Error {
             | Self::MappingLost { path, .. }
             | Self::Locked { path }
             | Self::Stale { path }
+            | Self::InvalidState { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
             Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => return None,
@@ -343,6 +354,7 @@ impl Error {
             | Self::MappingLost { path, .. }
             | Self::Locked { path }
             | Self::Stale { path }
+            | Self::InvalidState { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
             Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => None,
@@ -379,6 +391,10 @@ impl Error {
 
     pub(crate) fn unsupported_dtype(dtype: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::UnsupportedDtype { path: PathBuf::new(), dtype: dtype.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_state(path: &Path, reason: impl Into<String>) -> Self {
+        Self::InvalidState { path: path.to_path_buf(), reason: reason.into() }
     }
 
     pub(crate) fn too_large(reason: impl Into<String>) -> Self {

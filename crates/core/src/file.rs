@@ -12,6 +12,7 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::format::{self, Entry, Format, Request};
@@ -58,7 +59,7 @@ impl Lock {
     }
 
     /// Takes the lock of an open file, or says at once that somebody else has it.
-    fn take(self, file: &File) -> Result<(), TryLockError> {
+    pub(crate) fn take(self, file: &File) -> Result<(), TryLockError> {
         match self {
             Self::Shared => file.try_lock_shared(),
             Self::Exclusive => file.try_lock(),
@@ -102,6 +103,25 @@ impl FromStr for Identity {
                 "the identity of a file is three hexadecimal numbers with '-' between",
             )),
         }
+    }
+}
+
+/// Which file it is, and what changes when somebody writes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) identity: Identity,
+    /// Bytes of the file.
+    pub(crate) len: u64,
+    /// When it was written to last; `None` where the system does not say.
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    /// The stamp of an open file; `path` is for the error.
+    pub(crate) fn of(file: &File, path: &Path) -> Result<Self> {
+        let metadata = file.metadata().map_err(|error| Error::io("fstat", path, error))?;
+        let identity = identify(file, path)?;
+        Ok(Self { identity, len: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::array::{DynMmapArray, OpenOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::header::Header;
 use crate::lease::Lease;
 use crate::mapping::Mapping;
@@ -30,7 +30,8 @@ pub struct Handle {
 
 /// An array that somebody has a handle of, for as long as it is mapped.
 struct Named {
-    handle: Handle,
+    /// One for each file that it had: a commit can put a new one in the place of the first.
+    handles: Vec<Handle>,
     header: Header,
     mapping: Weak<Mapping>,
 }
@@ -54,22 +55,25 @@ pub(crate) fn this_process() -> u128 {
 /// Makes an array known under its handle.
 pub(crate) fn publish(handle: &Handle, header: &Header, mapping: Weak<Mapping>) {
     let mut named = named();
-    if named.contains_key(&handle.id) {
+    if let Some(entry) = named.get_mut(&handle.id) {
+        if !entry.handles.contains(handle) {
+            entry.handles.push(handle.clone());
+        }
         return;
     }
     named.retain(|_, entry| entry.mapping.strong_count() > 0);
-    named.insert(handle.id, Named { handle: handle.clone(), header: header.clone(), mapping });
+    named.insert(handle.id, Named { handles: vec![handle.clone()], header: header.clone(), mapping });
 }
 
 /// The array that `handle` was made from, if it was made in this process and the mapping is there still.
 fn find(handle: &Handle) -> Option<DynMmapArray> {
     let named = named();
-    let Named { handle: made, header, mapping } = named.get(&handle.id)?;
+    let Named { handles, header, mapping } = named.get(&handle.id)?;
     // All of it: a handle that was changed is a name of something else.
-    if made != handle {
+    if !handles.contains(handle) {
         return None;
     }
-    DynMmapArray::found(made, header.clone(), mapping.upgrade()?)
+    Some(DynMmapArray::found(handle, header.clone(), mapping.upgrade()?))
 }
 
 /// Opens what `handle` names: the same mapping in the process that made it while the array is open there, else the
@@ -80,13 +84,14 @@ fn find(handle: &Handle) -> Option<DynMmapArray> {
 /// what is found there.
 ///
 /// # Errors
-/// [`Error::Stale`](crate::Error::Stale) where the path names another file than the handle, or none, and those of
+/// [`Error::Stale`] where the path names another file than the handle, or none, and those of
 /// [`DynMmapArray::open`].
 pub fn attach(handle: &Handle) -> Result<(DynMmapArray, Lease)> {
-    if let Some(array) = find(handle)
-        && let Ok(lease) = array.lease()
-    {
-        return Ok((array, lease));
+    if let Some(array) = find(handle) {
+        match array.lease() {
+            Err(Error::Closed { .. }) => {}
+            lease => return lease.map(|lease| (array, lease)),
+        }
     }
     let array = DynMmapArray::open(&handle.path, &handle.options)?;
     let lease = array.lease()?;

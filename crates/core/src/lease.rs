@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::mapping::Mapping;
+use crate::mapping::{Committing, Mapping, Refusal};
 
 /// One user's claim on the file behind a mapping, from [`DynMmapArray::lease`](crate::DynMmapArray::lease) to
 /// [`end`](Self::end) or drop.
@@ -20,9 +20,12 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// One more user; `None` after the last one has left.
-    pub(crate) fn new(mapping: &Arc<Mapping>) -> Option<Self> {
-        mapping.enter().then(|| Self { mapping: Arc::clone(mapping), ended: AtomicBool::new(false) })
+    /// One more user.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::enter`].
+    pub(crate) fn new(mapping: &Arc<Mapping>) -> Result<Self, Refusal> {
+        mapping.enter().map(|()| Self { mapping: Arc::clone(mapping), ended: AtomicBool::new(false) })
     }
 
     /// Gives the claim up. A second call does nothing.
@@ -38,5 +41,29 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Nobody is left to tell; the pages go with the mapping.
         drop(self.end());
+    }
+}
+
+/// Work under way on the file behind a mapping: its pages stay for that long, though every lease ends meanwhile.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    mapping: Arc<Mapping>,
+    commit: bool,
+}
+
+impl Pin {
+    /// Begins work, which may be a commit.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::pin`].
+    pub(crate) fn new(mapping: &Arc<Mapping>, commit: Option<Committing>) -> Result<Self, Refusal> {
+        mapping.pin(commit).map(|()| Self { mapping: Arc::clone(mapping), commit: commit.is_some() })
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the pages go with the mapping.
+        drop(self.mapping.unpin(self.commit));
     }
 }

@@ -22,7 +22,10 @@
 //! to mapped bytes, because another process may write them: see [`mapping::Mapping`].
 
 pub mod array;
+pub mod commit;
 pub mod create;
+pub mod dirty;
+mod draft;
 pub mod dtype;
 pub mod error;
 #[cfg(feature = "fault-injection")]
@@ -42,7 +45,10 @@ pub mod mode;
 mod sys;
 
 pub use array::{DynMmapArray, MmapArray, OpenOptions};
+
+pub use commit::{Commit, CommitOptions};
 pub use create::{CreateOptions, Writer};
+pub use dirty::Tracking;
 pub use dtype::{ByteOrder, DType, ElementType};
 pub use error::{Error, Result};
 pub use file::{Identity, Lock, list};

@@ -5,6 +5,8 @@
 //! this crate's safe interface, makes a Rust reference to mapped bytes: another process may write a shared mapping at
 //! any time, and the clean pages of a private one follow the file.
 
+pub(crate) mod private;
+
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};
 use crate::mode::Mode;
 use crate::sys::{self, Zeros};
@@ -39,13 +42,44 @@ pub struct Mapping {
     len: usize,
     /// Byte of the file where the range ends.
     end: u64,
-    /// How many leases there are; `None` after the last one has ended.
-    users: Mutex<Option<usize>>,
+    users: Mutex<Users>,
     /// Whether the file's lock is to be given back.
     locked: bool,
     mode: Mode,
     /// Whether somebody has been told of a loss.
     told: AtomicBool,
+    /// Whether others than the holders of leases may store to it.
+    shared: AtomicBool,
+}
+
+/// Who has the mapping, and for what.
+#[derive(Debug)]
+struct Users {
+    /// How many leases there are; `None` after the last one has ended.
+    leases: Option<usize>,
+    /// How much work is under way that the file's pages have to stay for.
+    pins: usize,
+    commit: Option<Committing>,
+}
+
+/// A commit that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committing {
+    /// To the file that is mapped, while others may use the mapping.
+    InPlace,
+    /// To a new file, which is to be mapped in its place: nobody else may come in.
+    Whole,
+}
+
+/// Why somebody cannot be a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The last lease has ended.
+    Closed,
+    /// A commit is under way.
+    Committing,
+    /// There is more than one lease, or there may be users without.
+    Shared,
 }
 
 #[derive(Debug)]
@@ -56,6 +90,7 @@ struct Backing {
     guarded: Option<Registration>,
     /// What was lost before `retire`.
     lost: Option<Loss>,
+    stamp: Stamp,
 }
 
 impl Mapping {
@@ -81,7 +116,8 @@ impl Mapping {
             .at(path));
         };
         let end = offset.saturating_add(len);
-        let mut backing = Backing { file: None, guarded: None, lost: None };
+        let stamp = Stamp::of(&file, path)?;
+        let mut backing = Backing { file: None, guarded: None, lost: None, stamp };
         let mut region = None;
         if size > 0 {
             let (pages, read_only) =
@@ -96,9 +132,9 @@ impl Mapping {
         }
         backing.file = Some(Arc::new(file));
         let backing = Mutex::new(backing);
-        let users = Mutex::new(Some(0));
-        let told = AtomicBool::new(false);
-        Ok(Self { backing, region, len: size, end, users, locked, mode, told })
+        let users = Mutex::new(Users { leases: Some(0), pins: 0, commit: None });
+        let (told, shared) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { backing, region, len: size, end, users, locked, mode, told, shared })
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -132,7 +168,7 @@ impl Mapping {
     }
 
     /// Notes a loss that was found without a fault.
-    fn lose(&self, loss: Loss) {
+    pub(crate) fn lose(&self, loss: Loss) {
         let mut backing = self.backing();
         match &backing.guarded {
             Some(guarded) => guarded.lose(loss),
@@ -181,21 +217,82 @@ impl Mapping {
         }
     }
 
-    /// Counts one more lease; false after the last one has ended.
-    pub(crate) fn enter(&self) -> bool {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        *users = users.and_then(|users| users.checked_add(1));
-        users.is_some()
+    fn users(&self) -> MutexGuard<'_, Users> {
+        // Each change to it is whole before anything else is called.
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one lease less; the last one retires the mapping.
+    /// Counts one more lease.
+    ///
+    /// # Errors
+    /// [`Refusal::Closed`] after the last one has ended, [`Refusal::Committing`] while a new file is taking this one's
+    /// place.
+    pub(crate) fn enter(&self) -> Result<(), Refusal> {
+        let mut users = self.users();
+        if users.commit == Some(Committing::Whole) {
+            return Err(Refusal::Committing);
+        }
+        users.leases = users.leases.and_then(|leases| leases.checked_add(1));
+        users.leases.map(drop).ok_or(Refusal::Closed)
+    }
+
+    /// Counts one lease less; the last one retires the mapping, now or when no work is under way any more.
     ///
     /// # Errors
     /// Those of [`retire`](Self::retire).
     pub(crate) fn leave(&self) -> io::Result<()> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        *users = users.and_then(|users| users.checked_sub(1)).filter(|&users| users > 0);
-        if users.is_some() {
+        let mut users = self.users();
+        users.leases = users.leases.and_then(|leases| leases.checked_sub(1)).filter(|&leases| leases > 0);
+        self.retire_without(&users)
+    }
+
+    /// Keeps the file's pages until [`unpin`](Self::unpin), whoever leaves meanwhile; `commit` says that it is for one.
+    ///
+    /// # Errors
+    /// [`Refusal`]: one commit at a time, and a whole one only for whoever has the mapping alone.
+    pub(crate) fn pin(&self, commit: Option<Committing>) -> Result<(), Refusal> {
+        let mut users = self.users();
+        let leases = users.leases.ok_or(Refusal::Closed)?;
+        if commit.is_some() && users.commit.is_some() {
+            return Err(Refusal::Committing);
+        }
+        if commit == Some(Committing::Whole) && (leases > 1 || self.shared.load(Ordering::Relaxed)) {
+            return Err(Refusal::Shared);
+        }
+        users.commit = users.commit.or(commit);
+        users.pins += 1;
+        Ok(())
+    }
+
+    /// Ends what [`pin`](Self::pin) began.
+    ///
+    /// # Errors
+    /// Those of [`retire`](Self::retire).
+    pub(crate) fn unpin(&self, commit: bool) -> io::Result<()> {
+        let mut users = self.users();
+        users.pins = users.pins.saturating_sub(1);
+        users.commit = users.commit.filter(|_| !commit);
+        self.retire_without(&users)
+    }
+
+    /// Whether a commit is under way.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.users().commit.is_some()
+    }
+
+    /// Says that others than the holders of leases may store to the mapping from now on, at any time: pages with their
+    /// stores must not be dropped.
+    pub fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody but the caller can store to the mapping.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.users().leases.is_none_or(|leases| leases <= 1) && !self.shared.load(Ordering::Relaxed)
+    }
+
+    fn retire_without(&self, users: &Users) -> io::Result<()> {
+        if users.leases.is_some() || users.pins > 0 {
             return Ok(());
         }
         match self.retire() {

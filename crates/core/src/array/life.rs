@@ -9,7 +9,7 @@ use crate::format::Format;
 use crate::handle::{self, Handle};
 use crate::header::Header;
 use crate::lease::Lease;
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Refusal};
 
 impl DynMmapArray {
     /// The lock that is held on the file.
@@ -26,7 +26,7 @@ impl DynMmapArray {
     /// # Errors
     /// [`Error::Io`] when the system refuses to look.
     pub fn is_stale(&self) -> Result<bool> {
-        Ok(!file::names(&self.path, self.identity)?)
+        Ok(!file::names(&self.path, self.mapping.stamp().identity)?)
     }
 
     /// What everything that changes the file by its name, or its length, has to ask first.
@@ -38,10 +38,10 @@ impl DynMmapArray {
     }
 
     /// The array that a handle was made from, whose mapping is there still.
-    pub(crate) fn found(handle: &Handle, header: Header, mapping: Arc<Mapping>) -> Option<Self> {
+    pub(crate) fn found(handle: &Handle, header: Header, mapping: Arc<Mapping>) -> Self {
         let Handle { path, options, id, .. } = handle;
-        let OpenOptions { mode, lock, name, identity, .. } = options.clone();
-        Some(Self { header, mapping, mode, path: path.clone(), identity: identity?, lock, name, id: *id })
+        let OpenOptions { mode, lock, name, .. } = options.clone();
+        Self { header, mapping, mode, path: path.clone(), lock, name, id: *id }
     }
 
     /// A name for this array that is plain data, for [`attach`](crate::attach) in another thread or process.
@@ -57,7 +57,7 @@ impl DynMmapArray {
             name: self.name.clone(),
             raw,
             lock: self.lock,
-            identity: Some(self.identity),
+            identity: Some(self.mapping.stamp().identity),
             ..OpenOptions::new(self.mode)
         };
         let handle =
@@ -69,8 +69,22 @@ impl DynMmapArray {
     /// Counts the caller among the users of the mapping: see [`Lease`].
     ///
     /// # Errors
-    /// [`Error::Closed`] when there were users and the last has left.
+    /// [`Error::Closed`] when there were users and the last has left, [`Error::InvalidState`] while a whole commit is under
+    /// way.
     pub fn lease(&self) -> Result<Lease> {
-        Lease::new(&self.mapping).ok_or_else(|| Error::Closed { path: self.path.clone() })
+        Lease::new(&self.mapping).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// Says why somebody cannot use the mapping.
+    pub(crate) fn refused(&self, refusal: Refusal) -> Error {
+        let reason = match refusal {
+            Refusal::Closed => return Error::Closed { path: self.path.clone() },
+            Refusal::Committing => "a commit of this array is under way; await it, then try again",
+            Refusal::Shared => {
+                "others have this array, by attach or through a shared buffer, and would go on with the old file; \
+                 commit without atomic, or when they have closed it"
+            }
+        };
+        Error::invalid_state(&self.path, reason)
     }
 }

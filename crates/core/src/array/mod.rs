@@ -81,7 +81,6 @@ pub struct DynMmapArray {
     mapping: Arc<Mapping>,
     mode: Mode,
     path: PathBuf,
-    identity: Identity,
     lock: Option<Lock>,
     name: Option<String>,
     /// Tells the mapping from every other of this process.
@@ -137,12 +136,11 @@ impl DynMmapArray {
     }
 
     fn map(file: File, header: Header, mode: Mode, path: &Path, lock: Option<Lock>) -> Result<Self> {
-        let identity = file::identify(&file, path)?;
         let (offset, len) = (header.data_offset(), header.data_len());
         let mapping = Mapping::new(file, lock.is_some(), offset, len, mode, path)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (mapping, path) = (Arc::new(mapping), path.to_path_buf());
-        Ok(Self { header, mapping, mode, path, identity, lock, name: None, id })
+        Ok(Self { header, mapping, mode, path, lock, name: None, id })
     }
 
     /// Elements along each axis.
@@ -193,6 +191,11 @@ impl DynMmapArray {
         &self.path
     }
 
+    /// Which array of the file it is, where that holds them by name.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// The mapped bytes of the elements.
     #[must_use]
     pub fn mapping(&self) -> &Arc<Mapping> {
@@ -234,7 +237,10 @@ impl DynMmapArray {
     }
 
     /// The layout of the whole array.
-    fn layout(&self) -> Result<Layout> {
+    ///
+    /// # Errors
+    /// None: every header has one.
+    pub fn layout(&self) -> Result<Layout> {
         Layout::new(self.header.offset(), self.shape().to_vec(), self.strides().to_vec(), self.units())
     }
 
@@ -369,6 +375,7 @@ impl fmt::Debug for DynMmapArray {
             .field("dtype", &self.header.descr())
             .field("shape", &self.shape())
             .field("strides", &self.strides())
+            .field("dirty", &self.layout().and_then(|layout| self.dirty(&layout)).ok().flatten())
             .finish_non_exhaustive()
     }
 }

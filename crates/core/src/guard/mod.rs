@@ -239,6 +239,14 @@ impl Registration {
         self.0.read_only.load(Ordering::Relaxed)
     }
 
+    /// Another file is at the region's addresses.
+    pub(crate) fn set_file(&self, file: isize) {
+        let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(region) = self.0.read() {
+            self.0.write(Some(Region { file, ..region }));
+        }
+    }
+
     /// The region has no file any more: zero pages that may only be read have taken its place, or are about to.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ mod copy;
 mod element;
 mod fill;
 mod reduce;
-mod runs;
+pub(crate) mod runs;
 
 pub use copy::assign;
 pub use element::{Bool, Element, Wide};

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 /// One axis: elements along it, and the distance between neighbours in each operand.
-pub(super) type Axis<const K: usize> = (usize, [isize; K]);
+pub(crate) type Axis<const K: usize> = (usize, [isize; K]);
 
 /// Calls `visit` with the byte offsets where a run starts in each operand, its number of elements, and the bytes
 /// between neighbours in each operand.
@@ -15,7 +15,7 @@ pub(super) type Axis<const K: usize> = (usize, [isize; K]);
 /// Offsets are relative to each operand's first element. Runs come in ascending address order of the first operand
 /// where its strides are not negative. `visit` is called through a pointer, once a run: the walk is compiled once and
 /// not once for each of the hundred pairs of dtypes.
-pub(super) fn for_each_run<const K: usize>(
+pub(crate) fn for_each_run<const K: usize>(
     shape: &[usize],
     strides: [&[isize]; K],
     visit: &mut dyn FnMut([isize; K], usize, [isize; K]),
@@ -31,14 +31,14 @@ pub(super) fn for_each_run<const K: usize>(
 }
 
 /// Elements as straight lines, in the order of the first operand's memory; any part of them can be walked by itself.
-pub(super) struct Lines<const K: usize> {
+pub(crate) struct Lines<const K: usize> {
     outer: Vec<Axis<K>>,
     inner: Axis<K>,
 }
 
 impl<const K: usize> Lines<K> {
     /// The lines of operands of one shape, which has no axis of length 0.
-    pub(super) fn new(shape: &[usize], strides: [&[isize]; K]) -> Self {
+    pub(crate) fn new(shape: &[usize], strides: [&[isize]; K]) -> Self {
         let mut outer = join(order(shape, strides));
         // No axis at all is a single element.
         let inner = outer.pop().unwrap_or((1, [0; K]));
@@ -46,22 +46,22 @@ impl<const K: usize> Lines<K> {
     }
 
     /// The number of elements.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lines() * self.inner.0
     }
 
     /// The number of lines.
-    pub(super) fn lines(&self) -> usize {
+    pub(crate) fn lines(&self) -> usize {
         self.outer.iter().map(|axis| axis.0).product()
     }
 
     /// The axis that each line lies along.
-    pub(super) fn inner(&self) -> Axis<K> {
+    pub(crate) fn inner(&self) -> Axis<K> {
         self.inner
     }
 
     /// Where a line starts in each operand.
-    pub(super) fn start(&self, line: usize) -> [isize; K] {
+    pub(crate) fn start(&self, line: usize) -> [isize; K] {
         let (mut rest, mut offsets) = (line, [0; K]);
         for &(n, outer) in self.outer.iter().rev() {
             shift(&mut offsets, outer, (rest % n).cast_signed());
@@ -72,7 +72,7 @@ impl<const K: usize> Lines<K> {
 
     /// Calls `visit` for each run of the elements `range`, counted in the order of the walk, until it answers `false`;
     /// says whether it never did.
-    pub(super) fn visit(
+    pub(crate) fn visit(
         &self,
         range: Range<usize>,
         visit: &mut dyn FnMut([isize; K], usize, [isize; K]) -> bool,

@@ -13,13 +13,23 @@ mod windows;
 #[cfg(windows)]
 use windows as os;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use linux::{PageMap, clone_contents, drop_private, next_data, reserve_part};
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod portable;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use portable::{PageMap, clone_contents, drop_private, next_data, reserve_part};
+
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
 pub(crate) use os::{
-    Folder, has_name, identity, identity_at, keep_access_list, keep_owner, link, lock, never_wait,
-    open_unnamed, owner_only, page_size, raw_file, remove_abandoned, rename_new, replace_with_zeros, reserve,
-    unlock, write_all_at,
+    Folder, has_name, identity, identity_at, is_sparse, keep_access_list, keep_owner, link, lock, never_wait,
+    open_unnamed, owner_only, page_size, raw_file, read_exact_at, remap, remove_abandoned, rename_new,
+    replace_with_zeros, reserve, unlock, write_all_at,
 };
 
 use std::fs::File;
@@ -42,6 +52,12 @@ pub(crate) enum Zeros {
 pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
     fault::point("ftruncate")?;
     file.set_len(len)
+}
+
+/// Brings what was written to a file to the disk, with what is needed to read it again.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    fault::point("fdatasync")?;
+    file.sync_data()
 }
 
 /// Gives `from` the name `to`, whatever file had it, in one step.

@@ -57,6 +57,16 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Fills `bytes` from byte `offset` of a file on; `UnexpectedEof` where it ends before.
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(bytes, offset)
+}
+
+/// Whether a file has fewer blocks than bytes: holes.
+pub(crate) fn is_sparse(metadata: &Metadata) -> bool {
+    metadata.blocks().saturating_mul(512) < metadata.len()
+}
+
 /// Opens a file that has no name yet in `folder`, where the system and the file system have such files.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Result<Option<File>> {
@@ -243,6 +253,33 @@ pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize, zeros: Zeros
             libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | libc::MAP_FIXED,
             -1,
             0,
+        )
+    };
+    if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Maps a file anew, private and copy-on-write, over the pages that hold `len` bytes from `start` on; `offset` is the byte
+/// of the file that belongs at `start`, as far from a page boundary as that.
+///
+/// # Safety
+/// The pages are a mapping of the caller's, and nobody has a reference to them.
+pub(crate) unsafe fn remap(start: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
+    let page = page_size();
+    let before = start.addr() % page;
+    let Some(Ok(offset)) = offset.checked_sub(before as u64).map(libc::off_t::try_from) else {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    };
+    // SAFETY:
+    // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
+    // - the descriptor is open: `file` is borrowed for the call.
+    let mapped = unsafe {
+        libc::mmap(
+            start.wrapping_sub(before).cast(),
+            before + len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED,
+            file.as_raw_fd(),
+            offset,
         )
     };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }

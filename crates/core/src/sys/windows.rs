@@ -73,6 +73,27 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+/// Fills `bytes` from byte `offset` of a file on; the file's position moves, and nothing here reads it.
+pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.seek_read(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                bytes = bytes.get_mut(read..).unwrap_or_default();
+                offset = offset.saturating_add(read as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is reserved for holes here.
+pub(crate) fn is_sparse(_metadata: &Metadata) -> bool {
+    false
+}
+
 /// No files without names here.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
 pub(crate) fn open_unnamed(_options: &mut OpenOptions, _folder: &Path) -> io::Result<Option<File>> {
@@ -134,6 +155,14 @@ pub(crate) fn page_size() -> usize {
 /// # Safety
 /// None is needed: nothing is done.
 pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize, _zeros: Zeros) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// No mapping can be replaced in one step here.
+///
+/// # Safety
+/// None is needed: nothing is done.
+pub(crate) unsafe fn remap(_start: *mut u8, _len: usize, _file: &File, _offset: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

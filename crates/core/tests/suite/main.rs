@@ -10,8 +10,10 @@
 )]
 
 mod array;
+mod commit;
 mod create;
 mod create_faults;
+mod dirty;
 mod dtype;
 mod formats;
 mod guard;
