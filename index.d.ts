@@ -45,6 +45,25 @@ export declare class NativeArray {
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
+  /** Whether an element of `layout` is in a page that was stored to; null where only reading the data could tell. */
+  dirty(layout: NativeLayout): boolean | null
+  /** The positions of `layout` in pages that were stored to: start, stop, start, stop, ... */
+  dirtyRanges(layout: NativeLayout): Float64Array
+  /** The positions of `layout` whose elements differ from the file's, as `dirty_ranges` gives them. */
+  diff(layout: NativeLayout): Float64Array
+  /** Gives the elements of `layout` the values that they have in the file. */
+  discard(layout: NativeLayout): void
+  /** Brings what was stored to the elements of `layout` to the file and the disk. */
+  commitSync(layout: NativeLayout, atomic: boolean, force: boolean): void
+  /**
+   * Brings what was stored to the elements of `layout` to the file and the disk without holding up the caller's thread,
+   * except to let go of pages in the end.
+   */
+  commit(layout: NativeLayout, atomic: boolean, force: boolean): Promise<void>
+  /** Writes the elements of `layout` to a new file. */
+  saveAsSync(layout: NativeLayout, path: string, options: NativeSaveOptions): void
+  /** Writes the elements of `layout` to a new file without holding up the caller's thread. */
+  saveAs(layout: NativeLayout, path: string, options: NativeSaveOptions, job: NativeJob): Promise<void>
 }
 
 /** What is known of a piece of work while it runs, and the way to stop it. */
@@ -224,6 +243,16 @@ export interface NativeReduceOptions {
   threads?: number
 }
 
+/** What a file saved from a view is to be. */
+export interface NativeSaveOptions {
+  /** mmap, npy or raw. */
+  format: string
+  /** C or F. */
+  order: string
+  /** Replace a file that is there. */
+  overwrite: boolean
+}
+
 /** Opens the array in a file without holding up the caller's thread. */
 export declare function open(path: string, options: NativeOpenOptions): Promise<NativeArray>
 
@@ -232,3 +261,6 @@ export declare function openSync(path: string, options: NativeOpenOptions): Nati
 
 /** Takes the function that makes errors; called once, by `src/native.ts`. */
 export declare function registerErrorMaker(makeError: (message: string, fields: any) => Error): void
+
+/** How this system finds the pages that a copy-on-write array has changed: pagemap-scan, pagemap or compare. */
+export declare function tracking(): string

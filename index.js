@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { NativeArray, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
+const { NativeArray, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker, tracking } = nativeBinding
 export { NativeArray }
 export { NativeJob }
 export { NativeWriter }
@@ -787,4 +787,5 @@ export { listSync }
 export { open }
 export { openSync }
 export { registerErrorMaker }
+export { tracking }
 export const __napiBindingTarget = __napiLoadedBindingTarget

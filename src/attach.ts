@@ -7,19 +7,11 @@
 import { isAbsolute } from 'node:path'
 import { type DType, parseElementType } from './dtype.js'
 import { checkInteger, invalidArgType, invalidArgValue, show } from './errors.js'
+import { checkFormat } from './formats.js'
 import { checkIntegers, checkShape } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { attachNative, attachNativeSync, type NativeHandle } from './native.js'
-import {
-  type Backing,
-  checkFormat,
-  checkLock,
-  checkMode,
-  FORMATS,
-  type Format,
-  type Lock,
-  type Mode,
-} from './open.js'
+import { type Backing, checkLock, checkMode, FORMATS, type Format, type Lock, type Mode } from './open.js'
 import { checkPath } from './path.js'
 
 /**

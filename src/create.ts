@@ -6,7 +6,6 @@
  * event loop turns.
  */
 import { constants } from 'node:buffer'
-import { extname } from 'node:path'
 import {
   checkValue,
   type DType,
@@ -17,29 +16,17 @@ import {
   type ValueOf,
 } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
+import { checkTarget, type WriteOptions } from './formats.js'
 import { checkShape, contiguousStride, type Order, sizeOf } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { createNative, createNativeSync, type NativeCreateOptions } from './native.js'
-import { checkFormat } from './open.js'
-import { checkPath, type PathLike } from './path.js'
+import type { PathLike } from './path.js'
 import { type NdArrayLike, type NestedArray, toStrided } from './source.js'
 import { allocate, bytesOf, type Data, put } from './store.js'
 import { assign, gather, type Strided } from './strided.js'
 
 /** Bytes that are put together on the main thread at a time. */
 const BLOCK = 4 * 2 ** 20
-
-/** The formats that can be written; 'raw' is the elements alone. */
-export type WritableFormat = 'mmap' | 'npy' | 'raw'
-
-/** The format that each extension stands for. */
-const EXTENSIONS: Readonly<Record<string, WritableFormat>> = {
-  mmap: 'mmap',
-  npy: 'npy',
-  bin: 'raw',
-  raw: 'raw',
-}
-const FORMATS: readonly WritableFormat[] = ['mmap', 'npy', 'raw']
 
 /** What a new file is made from. */
 export type CreateSource<D extends DType = DType> =
@@ -97,19 +84,7 @@ type DTypeOfData<T, Depth extends 0[] = [0, 0, 0, 0, 0, 0]> = T extends {
           : DType
 
 /** Options of {@link create} and {@link createSync}. */
-export interface CreateOptions {
-  /** The format to write; from the extension (`.npy`, `.mmap`, `.bin` and `.raw`) when left out. */
-  format?: WritableFormat | undefined
-  /** The order of the elements in the file; default 'C'. */
-  order?: Order | undefined
-  /**
-   * Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents; ERR_LOCKED while one is open
-   * with a lock, and while somebody else is replacing the file.
-   *
-   * The new file takes over its permissions, and its owner and group as far as this process may. A symbolic link is
-   * followed; another hard link keeps the old file.
-   */
-  overwrite?: boolean | undefined
+export interface CreateOptions extends WriteOptions {
   /**
    * Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true.
    *
@@ -190,15 +165,9 @@ interface Plan {
 
 function plan(path: PathLike, source: unknown, options: CreateOptions | undefined): Plan {
   checkOptions(options, ['format', 'order', 'overwrite', 'reserve'], 'create')
-  const { order = 'C', overwrite = false, reserve = true } = options ?? {}
-  if (order !== 'C' && order !== 'F') throw invalidArgValue('order', `must be 'C' or 'F'`, order)
-  if (typeof overwrite !== 'boolean') throw invalidArgType('overwrite', 'of type boolean', overwrite)
+  const { reserve = true } = options ?? {}
   if (typeof reserve !== 'boolean') throw invalidArgType('reserve', 'of type boolean', reserve)
-  const file = checkPath(path)
-  const format = options?.format === undefined ? formatOf(file) : checkFormat(options.format, FORMATS)
-  if (format === 'mmap' && order === 'F') {
-    throw invalidArgValue('order', "must be 'C' in format 'mmap', which has no other; use 'npy'", order)
-  }
+  const { file, format, order, overwrite } = checkTarget(path, options ?? {})
   const common = { format, order, overwrite, reserve }
   const wanted = typeOfSource(source)
   if (isShapeSource(source)) {
@@ -240,14 +209,6 @@ function checkSize<T extends NativeCreateOptions>(native: T, type: ElementType, 
   if (bytes <= constants.MAX_LENGTH) return native
   const message = `${file}: too large: the array has ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use Node.js 22 or later`
   throw new MmapError(message, { code: 'ERR_TOO_LARGE', path: file })
-}
-
-function formatOf(file: string): WritableFormat {
-  const extension = extname(file).slice(1).toLowerCase()
-  const format = Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined
-  if (format !== undefined) return format
-  const known = Object.keys(EXTENSIONS).map((name) => `.${name}`)
-  throw invalidArgValue('path', `must end in ${known.join(', ')}, or 'format' be given`, file)
 }
 
 interface ShapeSource {

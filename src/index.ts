@@ -4,12 +4,14 @@
  * @module
  */
 export { attach, attachSync, type Handle } from './attach.js'
+export type { CommitOptions, ElementRange, SaveOptions } from './commit.js'
 export { type CreateOptions, type CreateSource, create, createSync } from './create.js'
 export type { DType, ScalarOf, TypedArray, TypedArrayOf, ValueOf } from './dtype.js'
 export { isMmapError, MmapError, type MmapErrorCode, type MmapErrorFields } from './errors.js'
+export type { WritableFormat } from './formats.js'
 export type { Order } from './layout.js'
 export type { MappedView } from './mapped-view.js'
-export { MmapArray } from './mmap-array.js'
+export { MmapArray, type Tracking } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {
   type Backing,

@@ -5,12 +5,21 @@
  * which also holds for elements that no typed array can show.
  */
 import { constants } from 'node:buffer'
+import {
+  type CommitOptions,
+  checkCommit,
+  checkSave,
+  type ElementRange,
+  pairsOf,
+  type SaveOptions,
+} from './commit.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
 import type { Memory } from './memory.js'
 import { type NativeArray, NativeJob } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
+import type { PathLike } from './path.js'
 import {
   checkAborted,
   checkReduction,
@@ -43,6 +52,8 @@ export class MappedFile {
   private wasLost = false
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
+  /** The commit that was started last. */
+  private last: Promise<unknown> = Promise.resolve()
   /** The work among it that can be stopped. */
   private readonly jobs = new Set<NativeJob>()
 
@@ -86,6 +97,14 @@ export class MappedFile {
     } finally {
       this.running.delete(work)
     }
+  }
+
+  /** Starts work when what was started here before has ended, well or not. */
+  async inTurn<T>(start: () => Promise<T>): Promise<T> {
+    const before = this.last
+    const work = before.then(() => this.run(start()))
+    this.last = work.catch(() => {})
+    return work
   }
 
   /** As `run`, for work that an abort stops, and closing the file. */
@@ -180,6 +199,99 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   flushSync(): void {
     const [offset, length] = this.byteRange()
     this.file.native.flushSync(offset, length)
+  }
+
+  /**
+   * Whether something of this view was stored to in a private mode: true where an element is in such a page, be it the same
+   * value; undefined where only reading the data could tell (`tracking` is 'compare'); false in mode 'r+'.
+   *
+   * It never reads the data. Throws ERR_CLOSED.
+   */
+  get dirty(): boolean | undefined {
+    return this.file.native.dirty(layoutOf(this)) ?? undefined
+  }
+
+  /**
+   * The elements of this view in pages that were stored to, as ranges of indices into `data`, ascending and apart.
+   *
+   * Whole pages (4 KiB): elements that were not stored to are among them. Where `tracking` is 'compare', those in pages that
+   * differ from the file. Elements that are not neighbours in `data` are a range each. Throws ERR_CLOSED, and what `diff`
+   * throws.
+   */
+  dirtyRanges(): ElementRange[] {
+    return pairsOf(this.file.native.dirtyRanges(layoutOf(this.alive())))
+  }
+
+  /**
+   * The elements of this view whose bytes differ from those in the file, as ranges like those of `dirtyRanges`.
+   *
+   * It reads the pages that were stored to, and the file, as it is now. Throws ERR_CLOSED, ERR_MAPPING_LOST and the OS's
+   * errors.
+   */
+  diff(): ElementRange[] {
+    return pairsOf(this.file.native.diff(layoutOf(this.alive())))
+  }
+
+  /**
+   * Gives the elements of this view the values that they have in the file; every view and typed array sees it at once, in
+   * workers that attached as well. In mode 'r+' there is nothing to do.
+   *
+   * Throws ERR_READ_ONLY in mode 'r' and on read-only views, ERR_INVALID_STATE while a commit is under way, ERR_CLOSED,
+   * ERR_MAPPING_LOST and the OS's errors.
+   */
+  discard(): void {
+    this.checkWritable()
+    this.file.native.discard(layoutOf(this))
+  }
+
+  /**
+   * Brings what was stored to this view, in whole pages, to the file and to the disk, without holding up the main thread;
+   * commits of one array are made one after the other.
+   *
+   * In place, a crash in the middle leaves some elements new and some old; with `atomic` all or none. What is stored
+   * meanwhile is kept, and stays dirty. While workers have the array attached, or it was opened with `shared`, pages that
+   * were committed stay private.
+   *
+   * Rejects with ERR_READ_ONLY in mode 'r' and on read-only views; ERR_INVALID_STATE in mode 'r+' (`flush` is what you
+   * want), and with `atomic` while others have the array; ERR_STALE when the file at the path is another one or none, or was
+   * written to by somebody, unless `force`; ERR_LOCKED; ERR_MAPPING_LOST; the OS's errors, ENOSPC before anything is
+   * written; ERR_FEATURE_UNAVAILABLE_ON_PLATFORM for `atomic` on Windows; ERR_CLOSED when the array is closed meanwhile,
+   * though the commit is brought to its end. After an error the array is as dirty as before.
+   */
+  async commit(options?: CommitOptions): Promise<void> {
+    const [atomic, force] = checkCommit(options)
+    this.checkWritable()
+    await this.file.inTurn(() => this.file.native.commit(layoutOf(this), atomic, force))
+  }
+
+  /** As `commit`, before it returns; throws what `commit` rejects with, and ERR_INVALID_STATE while another is under way. */
+  commitSync(options?: CommitOptions): void {
+    const [atomic, force] = checkCommit(options)
+    this.checkWritable()
+    this.file.native.commitSync(layoutOf(this), atomic, force)
+  }
+
+  /**
+   * Writes this view to a file of its own: another format, another order, in this machine's byte order and without gaps,
+   * whole or not at all. It passes through 8 MiB of memory, on another thread; `onProgress` counts elements.
+   *
+   * Complex numbers stay complex where the last axis is their two parts. With `overwrite` the file may be the array's own:
+   * the array keeps the old one. What is stored meanwhile may or may not be in the file.
+   *
+   * Rejects as `create` does, and with ERR_MAPPING_LOST, ERR_CLOSED, ABORT_ERR; there is no new file then.
+   */
+  async saveAs(path: PathLike, options?: SaveOptions): Promise<void> {
+    const { file, native, work } = checkSave(path, options)
+    const layout = layoutOf(this.alive())
+    await this.file.follow(this.size, work, (job) => this.file.native.saveAs(layout, file, native, job))
+  }
+
+  /** As `saveAs`, before it returns; throws what `saveAs` rejects with. */
+  saveAsSync(path: PathLike, options?: SaveOptions): void {
+    const { file, native, work } = checkSave(path, options)
+    checkAborted(work.signal)
+    this.file.native.saveAsSync(layoutOf(this.alive()), file, native)
+    if (this.size > 0) work.onProgress?.(this.size, this.size)
   }
 
   /**

@@ -9,10 +9,16 @@ import type { Handle } from './attach.js'
 import { constructors, type DType } from './dtype.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
-import type { NativeArray, NativeFacts } from './native.js'
+import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
 import type { Backing, Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
+
+/**
+ * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
+ * and later), the state of every page is read ('pagemap', Linux), or the data is compared with the file ('compare').
+ */
+export type Tracking = 'pagemap-scan' | 'pagemap' | 'compare'
 
 /** An array in a file, open: made by `open` and `create`. */
 export class MmapArray<D extends DType = DType> extends MappedView<D> {
@@ -75,6 +81,11 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    */
   get lost(): boolean {
     return this.file.lost
+  }
+
+  /** How `dirty`, `dirtyRanges`, `diff` and `commit` find what was stored to on this system. */
+  get tracking(): Tracking {
+    return tracking() as Tracking
   }
 
   /**
@@ -163,7 +174,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   protected override header(): string {
     const { path, mode, closed } = this
-    return `MmapArray<${this.dtype}> [${this.shape.join(', ')}] '${mode}' ${path}${closed ? ' (closed)' : ''}`
+    const state = closed ? ' (closed)' : mode === 'c' && this.dirty ? ' (dirty)' : ''
+    return `MmapArray<${this.dtype}> [${this.shape.join(', ')}] '${mode}' ${path}${state}`
   }
 }
 

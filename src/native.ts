@@ -25,6 +25,7 @@ export {
   type NativeWriter,
   open as openNative,
   openSync as openNativeSync,
+  tracking,
 } from '../index.js'
 
 registerErrorMaker(makeError)

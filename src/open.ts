@@ -1,6 +1,7 @@
 /** Opening: options are checked here, the file is opened natively, and the result is wrapped. */
 import { type DType, parseElementType } from './dtype.js'
 import { checkInteger, checkOptions, invalidArgType, invalidArgValue, MmapError, show } from './errors.js'
+import { checkFormat } from './formats.js'
 import { checkIntegers, checkShape, type Order } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { listNative, listNativeSync, type NativeOpenOptions, openNative, openNativeSync } from './native.js'
@@ -218,13 +219,4 @@ export function checkLock(lock: unknown): Lock {
   if (lock !== 'shared' && lock !== 'exclusive')
     throw invalidArgValue('lock', `must be 'shared' or 'exclusive'`, lock)
   return lock
-}
-
-/** A format of those that the caller offers, checked. */
-export function checkFormat<F extends Format>(format: unknown, offered: readonly F[]): F {
-  if (typeof format !== 'string') throw invalidArgType('format', 'of type string', format)
-  if (!offered.includes(format as F)) {
-    throw invalidArgValue('format', `must be one of ${offered.map(show).join(', ')}`, format)
-  }
-  return format as F
 }

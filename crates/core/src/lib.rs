@@ -56,7 +56,7 @@ pub use format::{Entry, Format, Raw, Request};
 pub use guard::Loss;
 pub use handle::{Handle, attach};
 pub use header::Header;
-pub use kernel::{Bool, Element};
+pub use kernel::{Bool, Control, Element};
 pub use layout::{Layout, Order};
 pub use lease::Lease;
 pub use mapping::Mapping;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mmap_ndarray_core::kernel::{self, RawView};
 use mmap_ndarray_core::{
-    ByteOrder, DynMmapArray, ElementType, Error as CoreError, Lease, Result as CoreResult,
+    ByteOrder, DynMmapArray, ElementType, Error as CoreError, Layout, Lease, Result as CoreResult,
 };
 use napi::bindgen_prelude::{Object, Unknown};
 use napi::{Env, Result};
@@ -48,15 +48,20 @@ pub struct NativeFacts {
 #[napi]
 pub struct NativeArray {
     /// `None` after `close`.
-    open: Mutex<Option<Open>>,
+    pub(crate) open: Arc<Mutex<Option<Open>>>,
     path: PathBuf,
 }
 
-struct Open {
-    array: DynMmapArray,
+pub(crate) struct Open {
+    pub(crate) array: DynMmapArray,
     /// Of this environment; the buffer's finalizers own it as well.
     lease: Arc<Lease>,
-    buffer: Buffer,
+    pub(crate) buffer: Buffer,
+}
+
+pub(crate) fn lock(open: &Mutex<Option<Open>>) -> MutexGuard<'_, Option<Open>> {
+    // No panic leaves an array half closed: `close` takes it whole.
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[napi]
@@ -64,16 +69,15 @@ impl NativeArray {
     pub(crate) fn new((array, lease): (DynMmapArray, Lease)) -> Self {
         let path = array.file_path().to_path_buf();
         let open = Open { array, lease: Arc::new(lease), buffer: Buffer::default() };
-        Self { open: Mutex::new(Some(open)), path }
+        Self { open: Arc::new(Mutex::new(Some(open))), path }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        // No panic leaves an array half closed: `close` takes it whole.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// The one door to the array: `ERR_CLOSED` behind it after `close`.
-    fn with<R>(&self, env: &Env, use_it: impl FnOnce(&mut Open) -> CoreResult<R>) -> Result<R> {
+    pub(crate) fn with<R>(&self, env: &Env, use_it: impl FnOnce(&mut Open) -> CoreResult<R>) -> Result<R> {
         let result = match self.lock().as_mut() {
             Some(open) => use_it(open),
             None => Err(CoreError::Closed { path: self.path.clone() }),
@@ -280,7 +284,10 @@ impl Open {
     }
 
     fn view(&self, layout: &NativeLayout) -> CoreResult<RawView> {
-        let layout = layout.check(self.array.units())?;
-        buffer::view(&self.array, &layout)
+        buffer::view(&self.array, &self.layout(layout)?)
+    }
+
+    pub(crate) fn layout(&self, layout: &NativeLayout) -> CoreResult<Layout> {
+        layout.check(self.array.units())
     }
 }

@@ -74,10 +74,20 @@ impl Buffer {
         if status != sys::Status::napi_ok {
             return Err(refused(array, &format!("napi_create_reference: {}", Status::from(status))));
         }
+        if shared {
+            // Workers may have it by a message, without a lease.
+            array.mapping().share();
+        }
         self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, shared });
         // SAFETY:
         // - the value is one of this environment, made by the call above.
         unsafe { Unknown::from_napi_value(env.raw(), value) }.map_err(|error| refused(array, &error.reason))
+    }
+
+    /// Whether its memory was moved elsewhere, where somebody may store to it.
+    pub(crate) fn is_moved(&self, env: &Env) -> bool {
+        let Some(Made { reference, shared: false }) = &self.0 else { return false };
+        reference.value().is_some_and(|value| is_detached(env, value).unwrap_or(true))
     }
 
     /// Detaches the buffer, so that every view of it has length 0; a shared one cannot be.
@@ -93,14 +103,7 @@ impl Buffer {
 
 /// Detaches an `ArrayBuffer`, unless its owner has moved its memory elsewhere already.
 fn detach(env: &Env, value: sys::napi_value) -> Result<()> {
-    let mut detached = false;
-    // SAFETY:
-    // - `value` is a value of this environment; `detached` takes the result.
-    let status = unsafe { sys::napi_is_detached_arraybuffer(env.raw(), value, &raw mut detached) };
-    if status != sys::Status::napi_ok {
-        return Err(Error::new(Status::from(status), "napi_is_detached_arraybuffer"));
-    }
-    if detached {
+    if is_detached(env, value)? {
         return Ok(());
     }
     // SAFETY:
@@ -110,6 +113,17 @@ fn detach(env: &Env, value: sys::napi_value) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Status::from(status), "napi_detach_arraybuffer"))
+}
+
+fn is_detached(env: &Env, value: sys::napi_value) -> Result<bool> {
+    let mut detached = false;
+    // SAFETY:
+    // - `value` is a value of this environment; `detached` takes the result.
+    let status = unsafe { sys::napi_is_detached_arraybuffer(env.raw(), value, &raw mut detached) };
+    if status == sys::Status::napi_ok {
+        return Ok(detached);
+    }
+    Err(Error::new(Status::from(status), "napi_is_detached_arraybuffer"))
 }
 
 impl Reference {

@@ -253,7 +253,7 @@ impl NativeCreateOptions {
     }
 }
 
-fn order_named(name: &str) -> Result<Order> {
+pub(crate) fn order_named(name: &str) -> Result<Order> {
     match name {
         "C" => Ok(Order::C),
         "F" => Ok(Order::Fortran),

@@ -18,9 +18,16 @@ use crate::convert::{number, size};
 pub struct NativeJob(Arc<State>);
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     cancel: AtomicBool,
     done: AtomicU64,
+}
+
+impl State {
+    /// What the core stops and counts by.
+    pub(crate) fn control(&self) -> Control<'_> {
+        Control { cancel: Some(&self.cancel), done: Some(&self.done) }
+    }
 }
 
 #[napi]
@@ -43,6 +50,12 @@ impl NativeJob {
     pub fn done(&self) -> Result<f64> {
         number(self.0.done.load(Ordering::Relaxed), "the count")
             .map_err(|error| napi::Error::from_reason(error.to_string()))
+    }
+}
+
+impl NativeJob {
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.0)
     }
 }
 

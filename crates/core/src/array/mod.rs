@@ -4,6 +4,7 @@
 //! order and alignment of this machine, so that ndarray can look at them in place.
 
 mod life;
+mod save;
 mod typed;
 
 use std::fmt;

@@ -231,15 +231,13 @@ impl Model {
         for &position in &positions {
             let element = Layout::new(position, vec![], vec![], self.array.units()).unwrap();
             let mut found = vec![0_u8; self.array.dtype().itemsize()];
-            // SAFETY: both memories are kept.
-            let [from, to] = unsafe {
-                let one = Layout::contiguous(vec![], Order::C, 1).unwrap();
-                let (place, size) = (found.as_mut_ptr(), found.len());
-                [
-                    self.array.raw(&element).unwrap(),
-                    kernel::RawView::new(place, size, size, self.array.header().element(), &one).unwrap(),
-                ]
-            };
+            let one = Layout::contiguous(vec![], Order::C, 1).unwrap();
+            let (place, size) = (found.as_mut_ptr(), found.len());
+            // SAFETY: the array is kept.
+            let from = unsafe { self.array.raw(&element) }.unwrap();
+            // SAFETY: `found` is kept.
+            let to = unsafe { kernel::RawView::new(place, size, size, self.array.header().element(), &one) }
+                .unwrap();
             kernel::assign(&to, &from).unwrap();
             assert!(found == self.memory[self.bytes(position)], "{context}: element {position}");
         }

@@ -67,11 +67,11 @@ pub struct Control<'a> {
 }
 
 impl Control<'_> {
-    fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }
 
-    fn add(&self, elements: usize) {
+    pub(crate) fn add(&self, elements: usize) {
         if let Some(done) = self.done {
             done.fetch_add(elements as u64, Ordering::Relaxed);
         }
