@@ -1,7 +1,7 @@
 //! What a copy-on-write array has changed, brought to its file.
 //!
-//! A commit has two halves. The first writes and syncs, and may run on any thread while elements go on being stored to.
-//! The second, [`Commit::finish`], belongs on the thread that stores them: it lets go of private pages, and only of those
+//! A commit begins on the thread that stores to the array. [`BegunCommit::write`] writes and syncs, and may run on any thread
+//! while elements go on being stored to. The last step, [`Commit::finish`], belongs on the first thread again: it lets go of private pages, and only of those
 //! whose bytes are the file's at that moment. So a store made meanwhile is never lost; its page just stays private.
 //!
 //! In place, the pages are written over the file's, and whoever looks meanwhile, or after a crash, finds some elements new
@@ -36,6 +36,15 @@ pub struct CommitOptions {
     pub force: bool,
 }
 
+/// A commit that others are kept from, from [`DynMmapArray::begin_commit`] on. Dropped, it has done nothing.
+#[derive(Debug)]
+#[must_use = "nothing is committed before `write`"]
+pub struct BegunCommit {
+    array: DynMmapArray,
+    options: CommitOptions,
+    pin: Pin,
+}
+
 /// A commit that is on the disk, and is to be finished where the array's elements are stored to.
 ///
 /// Dropped without that, all pages stay private, and after a whole commit the array keeps the old file.
@@ -61,27 +70,21 @@ struct Target {
 }
 
 impl DynMmapArray {
-    /// Brings what was stored to the elements of `layout` to the file and to the disk: [`begin_commit`](Self::begin_commit)
-    /// and [`Commit::finish`] in one.
+    /// Brings what was stored to the elements of `layout` to the file and to the disk: [`begin_commit`](Self::begin_commit),
+    /// [`BegunCommit::write`] and [`Commit::finish`] in one.
     ///
     /// # Errors
-    /// Those of both.
+    /// Those of the three.
     pub fn commit(&self, layout: &Layout, options: CommitOptions) -> Result<()> {
-        self.begin_commit(layout, options)?.finish()
+        self.begin_commit(options)?.write(layout)?.finish()
     }
 
-    /// Writes what was stored to the elements of `layout`, in whole pages, to the file at the path, and syncs it.
-    ///
-    /// After an error all pages are private as before, and the commit can be tried again. The file is as it was, except
-    /// after one of `write` or `fdatasync` in place: then some elements may be new.
+    /// Makes sure that the array can be committed now, and keeps others from it: the start of a commit that goes on elsewhere.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] in mode `r`; [`Error::InvalidState`] in mode `r+`, beside another commit, and with `atomic` while
-    /// others have the mapping; [`Error::Stale`] where the path names another file or none, or somebody has written to
-    /// the file, unless `force`; [`Error::Locked`] where somebody else has it locked; [`Error::MappingLost`]; [`Error::Io`],
-    /// `ENOSPC` before anything is written; [`Error::OutOfRange`] if the layout reaches outside the array;
-    /// [`Error::Unavailable`] for `atomic` on Windows.
-    pub fn begin_commit(&self, layout: &Layout, options: CommitOptions) -> Result<Commit> {
+    /// others have the mapping; [`Error::Closed`]; [`Error::MappingLost`]; [`Error::Unavailable`] for `atomic` on Windows.
+    pub fn begin_commit(&self, options: CommitOptions) -> Result<BegunCommit> {
         let path = self.file_path();
         match self.mode() {
             Mode::CopyOnWrite => {}
@@ -92,28 +95,16 @@ impl DynMmapArray {
                 return Err(Error::invalid_state(path, reason));
             }
         }
-        let elements = Elements::new(self, layout)?;
-        let kind = if options.atomic { Committing::Whole } else { Committing::InPlace };
         if options.atomic && cfg!(windows) {
             return Err(Error::Unavailable {
                 path: path.to_path_buf(),
                 reason: "Windows replaces no file that is mapped; commit without atomic".to_owned(),
             });
         }
+        let kind = if options.atomic { Committing::Whole } else { Committing::InPlace };
         let pin = Pin::new(self.mapping(), Some(kind)).map_err(|refusal| self.refused(refusal))?;
         self.check_loss()?;
-        let target = self.target(options.force)?;
-        let parts = self.stored_parts(&elements)?;
-        let done = if parts.is_empty() {
-            Done::InPlace(parts)
-        } else if options.atomic {
-            let (file, synced) = self.replace(target, &elements, &parts, options.force)?;
-            Done::Whole(file, synced, pin)
-        } else {
-            self.write_in_place(&target, &elements, &parts)?;
-            Done::InPlace(parts)
-        };
-        Ok(Commit { array: self.clone(), done })
+        Ok(BegunCommit { array: self.clone(), options, pin })
     }
 
     /// Opens the file at the path for writing.
@@ -246,6 +237,34 @@ impl DynMmapArray {
             return Err(Error::Stale { path: path.to_path_buf() });
         }
         draft.replace(self.lock())
+    }
+}
+
+impl BegunCommit {
+    /// Writes what was stored to the elements of `layout`, in whole pages, to the file at the path, and syncs it; on any thread.
+    ///
+    /// After an error all pages are private as before, and the commit can be tried again. The file is as it was, except
+    /// after one of `write` or `fdatasync` in place: then some elements may be new.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] where the path names another file or none, or somebody has written to the file, unless `force`;
+    /// [`Error::Locked`] where somebody else has it locked; [`Error::MappingLost`]; [`Error::Io`], `ENOSPC` before anything
+    /// is written; [`Error::OutOfRange`] if the layout reaches outside the array.
+    pub fn write(self, layout: &Layout) -> Result<Commit> {
+        let Self { array, options, pin } = self;
+        let elements = Elements::new(&array, layout)?;
+        let target = array.target(options.force)?;
+        let parts = array.stored_parts(&elements)?;
+        let done = if parts.is_empty() {
+            Done::InPlace(parts)
+        } else if options.atomic {
+            let (file, synced) = array.replace(target, &elements, &parts, options.force)?;
+            Done::Whole(file, synced, pin)
+        } else {
+            array.write_in_place(&target, &elements, &parts)?;
+            Done::InPlace(parts)
+        };
+        Ok(Commit { array, done })
     }
 }
 

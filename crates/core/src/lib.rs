@@ -46,7 +46,7 @@ mod sys;
 
 pub use array::{DynMmapArray, MmapArray, OpenOptions};
 
-pub use commit::{Commit, CommitOptions};
+pub use commit::{BegunCommit, Commit, CommitOptions};
 pub use create::{CreateOptions, Writer};
 pub use dirty::Tracking;
 pub use dtype::{ByteOrder, DType, ElementType};

@@ -84,13 +84,17 @@ impl NativeArray {
         atomic: bool,
         force: bool,
     ) -> Result<Object<'env>> {
-        let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
-        let mapping = Arc::clone(array.mapping());
+        let (begun, mapping, layout) = self.with(env, |open| {
+            let layout = open.layout(&layout)?;
+            // Now, so that whoever asks next finds it under way.
+            let begun = open.array.begin_commit(CommitOptions { atomic, force })?;
+            Ok((begun, Arc::clone(open.array.mapping()), layout))
+        })?;
         // Not an owner: what is in there belongs to the thread of its environment.
         let open = Arc::downgrade(&self.open);
         task::promise(
             env,
-            move || array.begin_commit(&layout, CommitOptions { atomic, force }),
+            move || begun.write(&layout),
             move |env, commit| {
                 let moved = open
                     .upgrade()

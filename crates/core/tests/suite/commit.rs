@@ -416,12 +416,12 @@ fn a_store_between_writing_and_finishing_stays() {
         let array = open(&path, None);
         store_new(&array);
         let whole = array.layout().unwrap();
-        let begun = array.begin_commit(&whole, options).unwrap();
+        let begun = array.begin_commit(options).unwrap().write(&whole).unwrap();
         // In a page that was written, and in one that nobody had stored to.
         store(&array, 1, 1234.0);
         store(&array, 700, 5678.0);
         if options.atomic {
-            assert_eq!(outcome(&array.begin_commit(&whole, options)), "ERR_INVALID_STATE");
+            assert_eq!(outcome(&array.begin_commit(options)), "ERR_INVALID_STATE");
         }
         begun.finish().unwrap();
         let mut expected = all(new);
@@ -523,7 +523,7 @@ fn others_keep_their_pages_and_nobody_comes_in_while_a_file_takes_the_place() {
     assert_ne!(is_dirty(&array), Some(true));
     if cfg!(not(windows)) {
         store(&array, 5, 1.0);
-        let begun = array.begin_commit(&array.layout().unwrap(), WHOLE).unwrap();
+        let begun = array.begin_commit(WHOLE).unwrap().write(&array.layout().unwrap()).unwrap();
         assert_eq!(outcome(&array.lease()), "ERR_INVALID_STATE");
         assert_eq!(outcome(&attach(&array.to_handle())), "ERR_INVALID_STATE");
         assert_eq!(outcome(&array.discard(&array.layout().unwrap())), "ERR_INVALID_STATE");
@@ -552,7 +552,7 @@ fn work_under_way_keeps_the_pages_until_it_ends() {
     if cfg!(windows) {
         return;
     }
-    let begun = array.begin_commit(&whole, WHOLE).unwrap();
+    let begun = array.begin_commit(WHOLE).unwrap().write(&whole).unwrap();
     lease.end().unwrap();
     // The last user has left, but zeros must not come between a commit and its data.
     assert_eq!(values(&array), all(new));

@@ -31,4 +31,5 @@ mod raw;
 mod records;
 mod reduce;
 mod safetensors;
+mod save;
 mod support;
