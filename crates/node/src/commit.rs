@@ -16,7 +16,8 @@ use crate::task;
 
 /// How this system finds the pages that a copy-on-write array has changed: pagemap-scan, pagemap or compare.
 #[napi(catch_unwind)]
-pub(crate) fn tracking() -> &'static str {
+#[must_use]
+pub fn tracking() -> &'static str {
     Tracking::here().name()
 }
 

@@ -16,7 +16,7 @@
 
 pub mod array;
 mod buffer;
-mod commit;
+pub mod commit;
 pub mod convert;
 pub mod error;
 pub mod open;

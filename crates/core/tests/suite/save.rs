@@ -41,8 +41,8 @@ fn parts_come_in_order_whatever_is_cut() {
         for (&n, &stride) in lines.iter().zip(strides) {
             starts = starts.iter().flat_map(|&at| (0..n as i64).map(move |i| at + i * stride)).collect();
         }
-        let expected: Vec<u8> =
-            starts.iter().flat_map(|&at| &bytes[at as usize..at as usize + len]).copied().collect();
+        let starts = starts.into_iter().map(|at| usize::try_from(at).unwrap());
+        let expected: Vec<u8> = starts.flat_map(|at| &bytes[at..at + len]).copied().collect();
         let done = AtomicU64::new(0);
         for order in [Order::C, Order::Fortran] {
             // The same elements, named the other way round, are the same file.
