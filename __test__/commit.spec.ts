@@ -475,6 +475,7 @@ linux('the private memory of 0.1 % of 4 GiB, and none after the commit', async (
       for (let at = 0; at < a.size; at += 1_024_000) { a.data[at + 5] = 1; pages++ }
       const dirty = pages * 4096
       const counted = a.dirtyRanges().reduce((n, [start, stop]) => n + stop - start, 0) * 4
+      globalThis.gc()
       const after = rss() - before
       await a.commit()
       globalThis.gc()
