@@ -213,7 +213,8 @@ impl Writer {
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         file.sync_all().map_err(failed.clone()("fsync"))?;
         let name = temp.name(&file).map_err(failed.clone()("link"))?;
-        let renamed = if overwrite { std::fs::rename(name, &target) } else { sys::rename_new(name, &target) };
+        let renamed =
+            if overwrite { sys::rename_over(name, &target) } else { sys::rename_new(name, &target) };
         renamed.map_err(failed.clone()("rename"))?;
         temp.keep();
         folder.sync().map_err(failed("fsync"))

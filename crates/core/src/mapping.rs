@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -16,7 +16,9 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::error::{Error, Result};
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};
 use crate::mode::Mode;
-use crate::sys::{self, Zeros};
+use crate::sys;
+#[cfg(unix)]
+use crate::sys::Zeros;
 
 /// A mapped byte range of a file, unmapped when dropped.
 ///
@@ -32,10 +34,9 @@ use crate::sys::{self, Zeros};
 ///    must be acceptable to the reader.
 #[derive(Debug)]
 pub struct Mapping {
-    /// Dropped before the region: a guard must not outlive the addresses it looks after.
     backing: Mutex<Backing>,
-    /// `None` for an empty range: there is nothing to map.
-    region: Option<MmapRaw>,
+    /// Never changed; atomic only because a pointer alone may not be used by several threads.
+    first: AtomicPtr<u8>,
     len: usize,
     /// Byte of the file where the range ends.
     end: u64,
@@ -44,12 +45,18 @@ pub struct Mapping {
     told: AtomicBool,
 }
 
+/// Dropped in this order: a guard must not outlive the addresses that it looks after.
 #[derive(Debug)]
 struct Backing {
+    /// `None` for an empty range, without the guard, and after `retire` where zero pages need no guard.
+    guarded: Option<Registration>,
+    /// `None` for an empty range: there is nothing to map; on Windows also after `retire`.
+    region: Option<Arc<MmapRaw>>,
+    /// The addresses of a view that was taken down.
+    #[cfg(windows)]
+    reserved: Option<sys::Reserved>,
     /// `None` after `retire`.
     file: Option<Arc<File>>,
-    /// `None` for an empty range, without the guard, and after `retire`.
-    guarded: Option<Registration>,
     /// What was lost before `retire`.
     lost: Option<Loss>,
 }
@@ -70,8 +77,15 @@ impl Mapping {
             .at(path));
         };
         let end = offset.saturating_add(len);
-        let mut backing = Backing { file: None, guarded: None, lost: None };
-        let mut region = None;
+        let mut backing = Backing {
+            guarded: None,
+            region: None,
+            #[cfg(windows)]
+            reserved: None,
+            file: None,
+            lost: None,
+        };
+        let mut first = std::ptr::without_provenance_mut(64);
         if size > 0 {
             let (pages, read_only) =
                 map(&file, offset, size, mode).map_err(|error| Error::io("mmap", path, error))?;
@@ -81,10 +95,12 @@ impl Mapping {
                     Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
                 backing.guarded = Some(guarded);
             }
-            region = Some(pages);
+            first = pages.as_mut_ptr();
+            backing.region = Some(Arc::new(pages));
         }
         backing.file = Some(Arc::new(file));
-        Ok(Self { backing: Mutex::new(backing), region, len: size, end, mode, told: AtomicBool::new(false) })
+        let (backing, first) = (Mutex::new(backing), AtomicPtr::new(first));
+        Ok(Self { backing, first, len: size, end, mode, told: AtomicBool::new(false) })
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -95,7 +111,7 @@ impl Mapping {
     /// The first byte; dangling and aligned to 64 for an empty mapping.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), MmapRaw::as_mut_ptr)
+        self.first.load(Ordering::Relaxed)
     }
 
     /// Length in bytes.
@@ -142,11 +158,18 @@ impl Mapping {
     /// # Errors
     /// What the system said.
     pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
-        // Held for the call, so that a `retire` meanwhile does not close it.
-        let file = self.backing().file.clone();
-        match (&self.region, file) {
+        // Held for the call, so that a `retire` meanwhile does not close them.
+        let (region, file) = {
+            let backing = self.backing();
+            (backing.region.clone(), backing.file.clone())
+        };
+        match (region, file) {
             (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
-                region.flush_range(offset, len)?;
+                match region.flush_range(offset, len) {
+                    // A view that was taken down meanwhile has left its stores to the file, which is synced below.
+                    Err(_) if cfg!(windows) && self.backing().file.is_none() => {}
+                    done => done?,
+                }
                 file.sync_data()?;
                 // The system calls it a success, too, when the file has become shorter than what was stored.
                 if file.metadata()?.len() < self.end
@@ -169,44 +192,105 @@ impl Mapping {
     /// What the system said; then the file's pages are still there.
     pub fn retire(&self) -> io::Result<()> {
         let mut backing = self.backing();
-        if let (Some(region), Some(_)) = (&self.region, &backing.file) {
-            let start = region.as_mut_ptr();
-            // Pages that were too many to be writable are so as zeros, too.
-            let strict = backing.guarded.as_ref().is_some_and(Registration::is_read_only);
-            let zeros = if strict { Zeros::ReadOnly } else { Zeros::Writable };
-            // SAFETY:
-            // - the range is the mapping that `region` owns, and stays owned by it: only its pages change.
-            // - nobody has a reference to it (fact 3 of `Mapping`).
-            let replaced = unsafe { sys::replace_with_zeros(start, self.len, zeros) };
-            match (replaced, &backing.guarded) {
-                (Ok(()), Some(guarded)) if strict => guarded.forget_file()?,
-                (Err(error), Some(guarded)) if is_out_of_memory(&error) => {
-                    guarded.forget_file()?;
-                    // SAFETY:
-                    // - as above.
-                    unsafe { sys::replace_with_zeros(start, self.len, Zeros::ReadOnly) }?;
-                }
-                (replaced, _) => {
-                    replaced?;
-                    backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
-                }
-            }
+        if backing.file.is_some() && !self.is_empty() {
+            self.blank(&mut backing)?;
         }
         backing.file = None;
         Ok(())
     }
+
+    #[cfg(unix)]
+    fn blank(&self, backing: &mut Backing) -> io::Result<()> {
+        let start = self.as_ptr();
+        // Pages that were too many to be writable are so as zeros, too.
+        let strict = backing.guarded.as_ref().is_some_and(Registration::is_read_only);
+        let zeros = if strict { Zeros::ReadOnly } else { Zeros::Writable };
+        // SAFETY:
+        // - the range is the mapping that `region` owns, and stays owned by it: only its pages change.
+        // - nobody has a reference to it (fact 3 of `Mapping`).
+        let replaced = unsafe { sys::replace_with_zeros(start, self.len, zeros) };
+        match (replaced, &backing.guarded) {
+            (Ok(()), Some(guarded)) if strict => {
+                guarded.forget_file()?;
+            }
+            (Err(error), Some(guarded)) if is_out_of_memory(&error) => {
+                guarded.forget_file()?;
+                // SAFETY:
+                // - as above.
+                unsafe { sys::replace_with_zeros(start, self.len, Zeros::ReadOnly) }?;
+            }
+            (replaced, _) => {
+                replaced?;
+                backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the view down and keeps its addresses; the guard makes zero pages of them where they are touched.
+    #[cfg(windows)]
+    fn blank(&self, backing: &mut Backing) -> io::Result<()> {
+        let Some(guarded) = &backing.guarded else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let (start, len) = view(self.as_ptr(), self.len);
+        if guarded.forget_file()? {
+            // SAFETY:
+            // - the view is the one that `region` owns, from its first address on; only the one who has taken the file
+            //   from the guard gets here.
+            // - nobody has a reference to it (fact 3 of `Mapping`), and the guard deals with who touches it.
+            if let Err(error) = unsafe { sys::reserve_view(start, len) } {
+                // The addresses are somebody else's now, and must neither be guarded nor unmapped.
+                backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
+                std::mem::forget(backing.region.take());
+                backing.file = None;
+                return Err(error);
+            }
+        }
+        self.keep_reserved(backing);
+        // What it unmaps is no view any more, which is an error that it ignores; it closes its handle of the file.
+        backing.region = None;
+        Ok(())
+    }
+
+    /// Owns the addresses of a view that was taken down, here or by the guard.
+    #[cfg(windows)]
+    fn keep_reserved(&self, backing: &mut Backing) {
+        let (start, _) = view(self.as_ptr(), self.len);
+        // SAFETY:
+        // - the region is blank, so its addresses were reserved; the process has ended where that failed in the guard.
+        // - this is called once for each mapping: by `retire`, which is done then, or when it is dropped.
+        backing.reserved.get_or_insert_with(|| unsafe { sys::Reserved::new(start) });
+    }
+}
+
+#[cfg(windows)]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let mut backing = self.backing();
+        if backing.guarded.as_ref().is_some_and(Registration::is_blank) {
+            self.keep_reserved(&mut backing);
+        }
+    }
+}
+
+/// The first address of the pages that hold a mapped range, and their length in bytes.
+fn view(first: *mut u8, len: usize) -> (*mut u8, usize) {
+    let unit = sys::granularity();
+    let start = first.map_addr(|address| address & !(unit - 1));
+    (start, (first.addr() + len).next_multiple_of(sys::page_size()) - start.addr())
 }
 
 /// What the guard must know of the pages that hold a mapped range.
 fn place(pages: &MmapRaw, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
-    let page = sys::page_size();
-    let (first, start) = (pages.as_ptr().addr(), pages.as_ptr().addr() & !(page - 1));
+    let first = pages.as_mut_ptr();
+    let (start, view_len) = view(first, len);
     Region {
-        start,
-        len: (first + len).next_multiple_of(page) - start,
+        start: start.expose_provenance(),
+        len: view_len,
         file: sys::raw_file(file).unwrap_or(NO_FILE),
-        // The file is mapped from a page of it on, so what is before the range in memory is so in the file.
-        offset: offset.saturating_sub((first - start) as u64),
+        // The file is mapped from a multiple of the granularity on, so what is before the range in memory is so in the file.
+        offset: offset.saturating_sub((first.addr() - start.addr()) as u64),
         shared: mode == Mode::ReadWrite,
         read_only,
     }
@@ -248,6 +332,7 @@ fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
     options.map_raw_read_only(file)
 }
 
+/// By its name, because the standard library does not know the commit limit of Windows as a lack of memory.
 fn is_out_of_memory(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::OutOfMemory
+    sys::error_name(error) == "ENOMEM"
 }

@@ -18,12 +18,17 @@ compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
 use std::io;
 
+#[cfg(unix)]
+pub(crate) use os::replace_with_zeros;
 pub(crate) use os::{
-    Folder, keep_owner, link, never_wait, open_unnamed, owner_only, page_size, raw_file, rename_new,
-    replace_with_zeros, reserve, write_all_at,
+    Folder, granularity, keep_owner, link, never_wait, open_unnamed, owner_only, page_size, raw_file,
+    rename_new, rename_over, reserve, write_all_at,
 };
+#[cfg(windows)]
+pub(crate) use os::{Reserved, reserve_view};
 
 /// What can be done with the zero pages that take the place of others.
+#[cfg(unix)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Zeros {
     /// Loads and stores, as with the pages that were there: pointers stay usable. The system may refuse them where it

@@ -91,6 +91,11 @@ pub(crate) fn page_size() -> usize {
     usize::try_from(page).ok().filter(|page| page.is_power_of_two()).unwrap_or(4096)
 }
 
+/// What the address of a mapping, and the byte of the file that is there, are multiples of.
+pub(crate) fn granularity() -> usize {
+    page_size()
+}
+
 /// Puts zero pages, private and without a file, in the place of the pages that hold `len` bytes from `start` on.
 ///
 /// # Safety
@@ -187,6 +192,11 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
         done => done,
     }
+}
+
+/// Gives `from` the name `to`, and takes it from the file that has it.
+pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -1,14 +1,24 @@
-//! Windows, through what the standard library offers.
+//! Windows.
+//!
+//! What is mapped cannot be replaced in one step here. A view is taken down and its addresses are reserved, in two
+//! steps; whoever touches them then gets an exception, and the guard puts a zero page there.
 
+use std::ffi::c_void;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::FileExt;
 use std::os::windows::io::AsRawHandle;
-use std::path::Path;
+use std::path::{Component, Path, Prefix};
+use std::ptr;
 
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_USER_MAPPED_FILE};
+use windows_sys::Win32::Storage::FileSystem::MoveFileExW;
+use windows_sys::Win32::System::Memory::{
+    MEM_RELEASE, MEM_RESERVE, MEMORY_MAPPED_VIEW_ADDRESS, PAGE_READWRITE, UnmapViewOfFile, VirtualAlloc,
+    VirtualFree,
+};
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
-
-use super::Zeros;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -61,19 +71,62 @@ pub(crate) fn raw_file(file: &File) -> Option<isize> {
 
 /// Bytes of a page.
 pub(crate) fn page_size() -> usize {
+    system_info().dwPageSize as usize
+}
+
+/// What the address of a mapping, and the byte of the file that is there, are multiples of.
+pub(crate) fn granularity() -> usize {
+    system_info().dwAllocationGranularity as usize
+}
+
+fn system_info() -> SYSTEM_INFO {
     let mut info = SYSTEM_INFO::default();
     // SAFETY:
     // - fills in the struct that it is given.
     unsafe { GetSystemInfo(&raw mut info) };
-    info.dwPageSize as usize
+    info
 }
 
-/// No mapping can be replaced in one step here.
+/// Takes the view at `start` down and reserves its addresses, `len` bytes of whole pages: nothing can be mapped there, and
+/// there is no memory.
+///
+/// # Errors
+/// What the system said. Then the addresses are no longer the caller's: another thread has taken them in between.
 ///
 /// # Safety
-/// None is needed: nothing is done.
-pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize, _zeros: Zeros) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+/// `start` is the first address of a view of the caller's, and nobody has a reference to it.
+pub(crate) unsafe fn reserve_view(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY:
+    // - the view is the caller's.
+    if unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: start.cast() }) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY:
+    // - only reserves: addresses that somebody else has taken meanwhile are refused.
+    let reserved = unsafe { VirtualAlloc(start.cast(), len, MEM_RESERVE, PAGE_READWRITE) };
+    if reserved.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Addresses that [`reserve_view`] has reserved, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reserved(usize);
+
+impl Reserved {
+    /// # Safety
+    /// `start` is what `reserve_view` was given, which has succeeded, and no other `Reserved` has it.
+    pub(crate) unsafe fn new(start: *mut u8) -> Self {
+        Self(start.expose_provenance())
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let start: *mut c_void = ptr::with_exposed_provenance_mut(self.0);
+        // SAFETY:
+        // - reserved by this process, and released here and nowhere else.
+        let released = unsafe { VirtualFree(start, 0, MEM_RELEASE) };
+        debug_assert_ne!(released, 0);
+    }
 }
 
 /// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.
@@ -81,10 +134,38 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
-/// Gives `from` the name `to` if nothing has that name; `EEXIST` otherwise.
+/// Gives `from` the name `to` if nothing has that name, in one step; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
+    let (from, to) = (wide(from)?, wide(to)?);
+    // SAFETY:
+    // - both pointers are to strings that end with NUL and outlive the call, which keeps neither.
+    // - without MOVEFILE_REPLACE_EXISTING nothing is replaced.
+    let done = unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Gives `from` the name `to`, and takes it from the file that has it; `EBUSY` where that one is in use.
+pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to).map_err(|error| match error.raw_os_error() {
+        // Said of a file that is mapped, and the caller has made sure that it may be written.
+        Some(code) if code.cast_unsigned() == ERROR_ACCESS_DENIED => {
+            io::Error::from_raw_os_error(ERROR_USER_MAPPED_FILE.cast_signed())
+        }
+        _ => error,
+    })
+}
+
+/// A path as the system's own calls want it, of any length.
+fn wide(path: &Path) -> io::Result<Vec<u16>> {
+    let path = std::path::absolute(path)?;
+    let kind = path.components().next();
+    // `\\server\share` is `\\?\UNC\server\share`.
+    let (prefix, cut) = match kind {
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::Disk(_)) => (r"\\?\", 0),
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::UNC(..)) => (r"\\?\UNC", 1),
+        _ => ("", 0),
+    };
+    Ok(prefix.encode_utf16().chain(path.as_os_str().encode_wide().skip(cut)).chain([0]).collect())
 }
 
 /// A folder; NTFS journals its names, so there is nothing to sync.
@@ -121,7 +202,7 @@ pub(super) const ERRORS: &[(i32, super::Description)] = &[
     (123, (-4058, "ENOENT", "no such file or directory")),
     (183, (-4075, "EEXIST", "file already exists")),
     (206, (-4064, "ENAMETOOLONG", "name too long")),
-    (267, (-4052, "ENOTDIR", "not a directory")),
+    (267, (-4058, "ENOENT", "no such file or directory")),
     (1117, (-4070, "EIO", "i/o error")),
     (1224, (-4082, "EBUSY", "resource busy or locked")),
     (1450, (-4057, "ENOMEM", "not enough memory")),

@@ -26,3 +26,4 @@ mod raw;
 mod records;
 mod safetensors;
 mod support;
+mod windows;
