@@ -211,7 +211,7 @@ impl Writer {
     pub fn commit(self) -> Result<()> {
         let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
-        file.sync_all().map_err(failed.clone()("fsync"))?;
+        sys::sync_all(&file).map_err(failed.clone()("fsync"))?;
         let name = temp.name(&file).map_err(failed.clone()("link"))?;
         let renamed =
             if overwrite { sys::rename_over(name, &target) } else { sys::rename_new(name, &target) };

@@ -8,15 +8,18 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use memmap2::{MmapOptions, MmapRaw};
+#[cfg(not(windows))]
+use memmap2::{MmapOptions, MmapRaw as Pages};
 
 use crate::error::{Error, Result};
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};
 use crate::mode::Mode;
 use crate::sys;
+#[cfg(windows)]
+use crate::sys::View as Pages;
 #[cfg(unix)]
 use crate::sys::Zeros;
 
@@ -34,9 +37,10 @@ use crate::sys::Zeros;
 ///    must be acceptable to the reader.
 #[derive(Debug)]
 pub struct Mapping {
+    /// Dropped before the region: a guard must not outlive the addresses it looks after.
     backing: Mutex<Backing>,
-    /// Never changed; atomic only because a pointer alone may not be used by several threads.
-    first: AtomicPtr<u8>,
+    /// `None` for an empty range: there is nothing to map.
+    region: Option<Pages>,
     len: usize,
     /// Byte of the file where the range ends.
     end: u64,
@@ -45,18 +49,12 @@ pub struct Mapping {
     told: AtomicBool,
 }
 
-/// Dropped in this order: a guard must not outlive the addresses that it looks after.
 #[derive(Debug)]
 struct Backing {
-    /// `None` for an empty range, without the guard, and after `retire` where zero pages need no guard.
-    guarded: Option<Registration>,
-    /// `None` for an empty range: there is nothing to map; on Windows also after `retire`.
-    region: Option<Arc<MmapRaw>>,
-    /// The addresses of a view that was taken down.
-    #[cfg(windows)]
-    reserved: Option<sys::Reserved>,
     /// `None` after `retire`.
     file: Option<Arc<File>>,
+    /// `None` for an empty range, without the guard, and after `retire` where zero pages need no guard.
+    guarded: Option<Registration>,
     /// What was lost before `retire`.
     lost: Option<Loss>,
 }
@@ -77,15 +75,8 @@ impl Mapping {
             .at(path));
         };
         let end = offset.saturating_add(len);
-        let mut backing = Backing {
-            guarded: None,
-            region: None,
-            #[cfg(windows)]
-            reserved: None,
-            file: None,
-            lost: None,
-        };
-        let mut first = std::ptr::without_provenance_mut(64);
+        let mut backing = Backing { file: None, guarded: None, lost: None };
+        let mut region = None;
         if size > 0 {
             let (pages, read_only) =
                 map(&file, offset, size, mode).map_err(|error| Error::io("mmap", path, error))?;
@@ -95,12 +86,10 @@ impl Mapping {
                     Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
                 backing.guarded = Some(guarded);
             }
-            first = pages.as_mut_ptr();
-            backing.region = Some(Arc::new(pages));
+            region = Some(pages);
         }
         backing.file = Some(Arc::new(file));
-        let (backing, first) = (Mutex::new(backing), AtomicPtr::new(first));
-        Ok(Self { backing, first, len: size, end, mode, told: AtomicBool::new(false) })
+        Ok(Self { backing: Mutex::new(backing), region, len: size, end, mode, told: AtomicBool::new(false) })
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -111,7 +100,7 @@ impl Mapping {
     /// The first byte; dangling and aligned to 64 for an empty mapping.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.first.load(Ordering::Relaxed)
+        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Pages::as_mut_ptr)
     }
 
     /// Length in bytes.
@@ -158,19 +147,16 @@ impl Mapping {
     /// # Errors
     /// What the system said.
     pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
-        // Held for the call, so that a `retire` meanwhile does not close them.
-        let (region, file) = {
-            let backing = self.backing();
-            (backing.region.clone(), backing.file.clone())
-        };
-        match (region, file) {
+        // Held for the call, so that a `retire` meanwhile does not close it.
+        let file = self.backing().file.clone();
+        match (&self.region, file) {
             (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
                 match region.flush_range(offset, len) {
                     // A view that was taken down meanwhile has left its stores to the file, which is synced below.
                     Err(_) if cfg!(windows) && self.backing().file.is_none() => {}
                     done => done?,
                 }
-                file.sync_data()?;
+                sys::sync_data(&file)?;
                 // The system calls it a success, too, when the file has become shorter than what was stored.
                 if file.metadata()?.len() < self.end
                     && let Some(guarded) = &self.backing().guarded
@@ -192,16 +178,16 @@ impl Mapping {
     /// What the system said; then the file's pages are still there.
     pub fn retire(&self) -> io::Result<()> {
         let mut backing = self.backing();
-        if backing.file.is_some() && !self.is_empty() {
-            self.blank(&mut backing)?;
+        if let (Some(region), Some(_)) = (&self.region, &backing.file) {
+            self.blank(region, &mut backing)?;
         }
         backing.file = None;
         Ok(())
     }
 
     #[cfg(unix)]
-    fn blank(&self, backing: &mut Backing) -> io::Result<()> {
-        let start = self.as_ptr();
+    fn blank(&self, region: &Pages, backing: &mut Backing) -> io::Result<()> {
+        let start = region.as_mut_ptr();
         // Pages that were too many to be writable are so as zeros, too.
         let strict = backing.guarded.as_ref().is_some_and(Registration::is_read_only);
         let zeros = if strict { Zeros::ReadOnly } else { Zeros::Writable };
@@ -229,65 +215,42 @@ impl Mapping {
 
     /// Takes the view down and keeps its addresses; the guard makes zero pages of them where they are touched.
     #[cfg(windows)]
-    fn blank(&self, backing: &mut Backing) -> io::Result<()> {
+    fn blank(&self, region: &Pages, backing: &mut Backing) -> io::Result<()> {
         let Some(guarded) = &backing.guarded else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let (start, len) = view(self.as_ptr(), self.len);
+        let (start, len) = pages_of(region.as_mut_ptr(), self.len);
+        // Otherwise the guard has done it.
         if guarded.forget_file()? {
             // SAFETY:
             // - the view is the one that `region` owns, from its first address on; only the one who has taken the file
             //   from the guard gets here.
             // - nobody has a reference to it (fact 3 of `Mapping`), and the guard deals with who touches it.
             if let Err(error) = unsafe { sys::reserve_view(start, len) } {
-                // The addresses are somebody else's now, and must neither be guarded nor unmapped.
+                region.give_up();
                 backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
-                std::mem::forget(backing.region.take());
                 backing.file = None;
                 return Err(error);
             }
         }
-        self.keep_reserved(backing);
-        // What it unmaps is no view any more, which is an error that it ignores; it closes its handle of the file.
-        backing.region = None;
         Ok(())
-    }
-
-    /// Owns the addresses of a view that was taken down, here or by the guard.
-    #[cfg(windows)]
-    fn keep_reserved(&self, backing: &mut Backing) {
-        let (start, _) = view(self.as_ptr(), self.len);
-        // SAFETY:
-        // - the region is blank, so its addresses were reserved; the process has ended where that failed in the guard.
-        // - this is called once for each mapping: by `retire`, which is done then, or when it is dropped.
-        backing.reserved.get_or_insert_with(|| unsafe { sys::Reserved::new(start) });
-    }
-}
-
-#[cfg(windows)]
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        let mut backing = self.backing();
-        if backing.guarded.as_ref().is_some_and(Registration::is_blank) {
-            self.keep_reserved(&mut backing);
-        }
     }
 }
 
 /// The first address of the pages that hold a mapped range, and their length in bytes.
-fn view(first: *mut u8, len: usize) -> (*mut u8, usize) {
+fn pages_of(first: *mut u8, len: usize) -> (*mut u8, usize) {
     let unit = sys::granularity();
     let start = first.map_addr(|address| address & !(unit - 1));
     (start, (first.addr() + len).next_multiple_of(sys::page_size()) - start.addr())
 }
 
 /// What the guard must know of the pages that hold a mapped range.
-fn place(pages: &MmapRaw, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
+fn place(pages: &Pages, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
     let first = pages.as_mut_ptr();
-    let (start, view_len) = view(first, len);
+    let (start, pages_len) = pages_of(first, len);
     Region {
         start: start.expose_provenance(),
-        len: view_len,
+        len: pages_len,
         file: sys::raw_file(file).unwrap_or(NO_FILE),
         // The file is mapped from a multiple of the granularity on, so what is before the range in memory is so in the file.
         offset: offset.saturating_sub((first.addr() - start.addr()) as u64),
@@ -297,42 +260,107 @@ fn place(pages: &MmapRaw, len: usize, file: &File, offset: u64, mode: Mode, read
 }
 
 /// Maps a range, and says whether it may only be read until the guard makes pages of it private.
-fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<(MmapRaw, bool)> {
-    let mut options = MmapOptions::new();
-    options.offset(offset).len(len);
+fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<(Pages, bool)> {
     if mode == Mode::ReadWrite {
-        return Ok((options.map_raw(file)?, false));
+        return Ok((map_shared(file, offset, len)?, false));
     }
+    match map_private(file, offset, len) {
+        // Where memory is promised strictly, the system counts every page that might be stored to.
+        Err(error) if mode == Mode::ReadOnly && guard::can_make_private() && is_out_of_memory(&error) => {
+            map_read_only(file, offset, len).map(|pages| (pages, true)).or(Err(error))
+        }
+        pages => Ok((pages?, false)),
+    }
+}
+
+#[cfg(not(windows))]
+fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    MmapOptions::new().offset(offset).len(len).map_raw(file)
+}
+
+#[cfg(not(windows))]
+fn map_private(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    let mut options = MmapOptions::new();
     // Pages that are never stored to need no swap; reserving it would refuse arrays larger than memory.
-    options.no_reserve_swap();
+    options.offset(offset).len(len).no_reserve_swap();
     // SAFETY:
     // - memmap2 asks that the file is not changed while a slice of the mapping is in use: the mapping is turned
     //   into an MmapRaw at once, which hands out pointers only, and this crate makes no slice of it.
     // - the range was checked against the file's length by the caller (fact 2 of `Mapping`).
-    match unsafe { options.map_copy(file) } {
-        // Where memory is promised strictly, the system counts every page that might be stored to.
-        Err(error) if mode == Mode::ReadOnly && guard::can_make_private() && is_out_of_memory(&error) => {
-            Ok((map_read_only(&options, file)?, true))
-        }
-        pages => Ok((pages?.into(), false)),
-    }
+    Ok(unsafe { options.map_copy(file) }?.into())
 }
 
 /// Maps a range such that the guard can make its pages private one by one.
 #[cfg(not(windows))]
-fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
+fn map_read_only(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    let mut options = MmapOptions::new();
+    options.offset(offset).len(len).no_reserve_swap();
     // SAFETY:
-    // - as in `map`.
+    // - as in `map_private`.
     Ok(unsafe { options.map_copy_read_only(file) }?.into())
 }
 
-/// Maps a range such that the guard can make its pages private one by one: a copy-on-write view would be charged for whole.
 #[cfg(windows)]
-fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
-    options.map_raw_read_only(file)
+fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    Pages::new(file, offset, len, sys::Access::Write)
+}
+
+#[cfg(windows)]
+fn map_private(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    Pages::new(file, offset, len, sys::Access::Copy)
+}
+
+/// Maps a range such that the guard can make its pages private one by one.
+#[cfg(windows)]
+fn map_read_only(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    let pages = Pages::new(file, offset, len, sys::Access::Read)?;
+    // Tried now: where it is refused, opening fails and not a store that comes later.
+    // SAFETY:
+    // - the first page of the view, which nobody has seen yet.
+    unsafe { sys::make_private(pages.as_mut_ptr()) }?;
+    Ok(pages)
 }
 
 /// By its name, because the standard library does not know the commit limit of Windows as a lack of memory.
 fn is_out_of_memory(error: &io::Error) -> bool {
     sys::error_name(error) == "ENOMEM"
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+
+    /// The commit limit cannot be reached in a test, so its parts are tried: the error is known, and what is mapped then
+    /// works.
+    #[test]
+    fn pages_that_may_only_be_read_become_private() {
+        // ERROR_COMMITMENT_LIMIT.
+        assert!(is_out_of_memory(&io::Error::from_raw_os_error(1455)));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let bytes = vec![1; 1 << 17];
+        std::fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        // Not where a view can start.
+        let Ok(pages) = map_read_only(&file, 5000, 100_000) else {
+            return println!("skipped: pages of a view cannot be made private here (Wine)");
+        };
+        let guarded = Registration::new(place(&pages, 100_000, &file, 5000, Mode::ReadOnly, true)).unwrap();
+        for at in [0, 1, 50_000, 99_999] {
+            let byte = pages.as_mut_ptr().wrapping_add(at);
+            // SAFETY:
+            // - inside the mapping, which the guard makes writable.
+            unsafe { byte.write_volatile(9) };
+            // SAFETY:
+            // - as above.
+            assert_eq!(unsafe { byte.read_volatile() }, 9);
+        }
+        let untouched = pages.as_mut_ptr().wrapping_add(2);
+        // SAFETY:
+        // - as above.
+        assert_eq!(unsafe { untouched.read_volatile() }, 1);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert_eq!(guarded.lost(), None);
+    }
 }

@@ -257,12 +257,6 @@ impl Registration {
         os::arm(true)?;
         Ok(self.0.take_file())
     }
-
-    /// Whether the region has no file any more.
-    #[cfg(windows)]
-    pub(crate) fn is_blank(&self) -> bool {
-        self.0.file.load(Ordering::Acquire) == NO_FILE.cast_unsigned()
-    }
 }
 
 impl Drop for Registration {

@@ -17,9 +17,7 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
-use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, PAGE_READWRITE, PAGE_WRITECOPY, VirtualAlloc, VirtualProtect,
-};
+use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_READWRITE, VirtualAlloc};
 
 use super::{Loss, NO_FILE, Region, Slot, find};
 use crate::sys;
@@ -99,10 +97,9 @@ fn allow(address: usize, is_store: bool, region: Region) -> bool {
     if !(region.read_only && is_store) {
         return false;
     }
-    let mut before = 0;
     // SAFETY:
-    // - the page is one of a view of ours; the store that was tried then goes to a copy of it.
-    unsafe { VirtualProtect(ptr::with_exposed_provenance(address), 1, PAGE_WRITECOPY, &raw mut before) != 0 }
+    // - a page of a view of ours, registered as one that the guard makes writable.
+    unsafe { sys::make_private(ptr::with_exposed_provenance(address)) }.is_ok()
 }
 
 /// A zero page at `address`, in addresses that are reserved; elsewhere the system refuses.

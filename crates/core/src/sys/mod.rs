@@ -20,12 +20,12 @@ use std::io;
 
 #[cfg(unix)]
 pub(crate) use os::replace_with_zeros;
-pub(crate) use os::{
-    Folder, granularity, keep_owner, link, never_wait, open_unnamed, owner_only, page_size, raw_file,
-    rename_new, rename_over, reserve, write_all_at,
-};
 #[cfg(windows)]
-pub(crate) use os::{Reserved, reserve_view};
+pub(crate) use os::{Access, View, make_private, reserve_view};
+pub(crate) use os::{
+    Folder, file_metadata, granularity, keep_owner, link, metadata, never_wait, open_unnamed, owner_only,
+    page_size, raw_file, rename_new, rename_over, reserve, sync_all, sync_data, write_all_at,
+};
 
 /// What can be done with the zero pages that take the place of others.
 #[cfg(unix)]

@@ -15,6 +15,46 @@ pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NONBLOCK)
 }
 
+/// What is at a path, links followed.
+pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
+    std::fs::metadata(path)
+}
+
+/// What an open file is.
+pub(crate) fn file_metadata(file: &File) -> io::Result<Metadata> {
+    file.metadata()
+}
+
+/// Brings the bytes of a file to the disk, and what is needed to find them again.
+///
+/// The standard library asks for `F_FULLFSYNC` on macOS, which network disks do not have.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data().or_else(|error| plain_sync(file, error))
+}
+
+/// Brings a file, or a folder, to the disk.
+pub(crate) fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all().or_else(|error| plain_sync(file, error))
+}
+
+/// What a file system without `F_FULLFSYNC` has instead.
+#[cfg(target_vendor = "apple")]
+fn plain_sync(file: &File, error: io::Error) -> io::Result<()> {
+    if !matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::ENOTTY | libc::EINVAL)) {
+        return Err(error);
+    }
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call, which touches no memory of ours.
+    let done = unsafe { libc::fsync(file.as_raw_fd()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The standard library has asked for all there is.
+#[cfg(not(target_vendor = "apple"))]
+fn plain_sync(_file: &File, error: io::Error) -> io::Result<()> {
+    Err(error)
+}
+
 /// Creates the file readable by its owner alone, until it gets the permissions that it is meant to have.
 pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
@@ -254,7 +294,7 @@ impl Folder {
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), File::sync_all)
+        self.0.as_ref().map_or(Ok(()), sync_all)
     }
 }
 

@@ -1,28 +1,57 @@
 //! Windows.
-//!
-//! What is mapped cannot be replaced in one step here. A view is taken down and its addresses are reserved, in two
-//! steps; whoever touches them then gets an exception, and the guard puts a zero page there.
 
-use std::ffi::c_void;
+mod view;
+
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::FileExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::{Component, Path, Prefix};
-use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_USER_MAPPED_FILE};
-use windows_sys::Win32::Storage::FileSystem::MoveFileExW;
-use windows_sys::Win32::System::Memory::{
-    MEM_RELEASE, MEM_RESERVE, MEMORY_MAPPED_VIEW_ADDRESS, PAGE_READWRITE, UnmapViewOfFile, VirtualAlloc,
-    VirtualFree,
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
+    ERROR_USER_MAPPED_FILE,
 };
+use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_DISK, GetFileType, MoveFileExW};
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+
+pub(crate) use view::{Access, View, make_private, reserve_view};
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options
+}
+
+/// What is at a path, links followed; `ENODEV` for a device, of which the system says less than of a file.
+pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
+    std::fs::metadata(path).map_err(|error| match error.raw_os_error().map(i32::cast_unsigned) {
+        Some(ERROR_INVALID_FUNCTION | ERROR_INVALID_HANDLE | ERROR_INVALID_PARAMETER) => {
+            io::ErrorKind::Unsupported.into()
+        }
+        _ => error,
+    })
+}
+
+/// What an open file is; `ENODEV` for a pipe or a device, which look like files otherwise.
+pub(crate) fn file_metadata(file: &File) -> io::Result<Metadata> {
+    // SAFETY:
+    // - the handle is open: `file` is borrowed for the call.
+    if unsafe { GetFileType(file.as_raw_handle()) } == FILE_TYPE_DISK {
+        file.metadata()
+    } else {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Brings the bytes of a file to the disk.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Brings a file to the disk.
+pub(crate) fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all()
 }
 
 /// Access follows the folder's access list here.
@@ -85,48 +114,6 @@ fn system_info() -> SYSTEM_INFO {
     // - fills in the struct that it is given.
     unsafe { GetSystemInfo(&raw mut info) };
     info
-}
-
-/// Takes the view at `start` down and reserves its addresses, `len` bytes of whole pages: nothing can be mapped there, and
-/// there is no memory.
-///
-/// # Errors
-/// What the system said. Then the addresses are no longer the caller's: another thread has taken them in between.
-///
-/// # Safety
-/// `start` is the first address of a view of the caller's, and nobody has a reference to it.
-pub(crate) unsafe fn reserve_view(start: *mut u8, len: usize) -> io::Result<()> {
-    // SAFETY:
-    // - the view is the caller's.
-    if unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: start.cast() }) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY:
-    // - only reserves: addresses that somebody else has taken meanwhile are refused.
-    let reserved = unsafe { VirtualAlloc(start.cast(), len, MEM_RESERVE, PAGE_READWRITE) };
-    if reserved.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Addresses that [`reserve_view`] has reserved, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Reserved(usize);
-
-impl Reserved {
-    /// # Safety
-    /// `start` is what `reserve_view` was given, which has succeeded, and no other `Reserved` has it.
-    pub(crate) unsafe fn new(start: *mut u8) -> Self {
-        Self(start.expose_provenance())
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        let start: *mut c_void = ptr::with_exposed_provenance_mut(self.0);
-        // SAFETY:
-        // - reserved by this process, and released here and nowhere else.
-        let released = unsafe { VirtualFree(start, 0, MEM_RELEASE) };
-        debug_assert_ne!(released, 0);
-    }
 }
 
 /// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.

@@ -94,9 +94,10 @@ const CASES: &[Case] = &[
         let others: Vec<_> = (0..20).map(|_| open(path, Mode::ReadWrite)).collect();
         let taken = first.addr()..first.addr() + mapping.len();
         assert!(others.iter().all(|other| !taken.contains(&other.mapping().as_ptr().addr())));
+        let last = first.wrapping_add(mapping.len() - 1);
         // SAFETY:
         // - the last byte of the mapping.
-        unsafe { first.add(mapping.len() - 1).write_volatile(9) };
+        unsafe { last.write_volatile(9) };
         assert!(others.iter().all(|other| sum(other) == LEN as f64));
         drop(mapping);
         assert_eq!(state(first), MEM_FREE);
@@ -187,11 +188,11 @@ const CASES: &[Case] = &[
     }),
     ("an access violation that is not ours", true, |path| {
         let array = open(path, Mode::ReadOnly);
-        let naive = memmap2::MmapOptions::new().map_raw_read_only(&File::open(path).unwrap()).unwrap();
         assert_eq!(sum(&array), LEN as f64);
+        let constant: &'static str = "in memory that may only be read";
         // SAFETY:
         // - mapped, and meant to fail.
-        unsafe { naive.as_mut_ptr().write_volatile(1) };
+        unsafe { constant.as_ptr().cast_mut().write_volatile(1) };
     }),
     ("an address that a dropped mapping had", true, |path| {
         let array = open(path, Mode::ReadOnly);
@@ -245,20 +246,23 @@ fn a_mapped_file_may_be_renamed_but_not_be_shortened() {
 }
 
 #[test]
-fn a_mapped_file_is_not_replaced() {
+fn a_mapped_file_keeps_its_contents_when_it_is_to_be_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npy");
-    ones(&path);
-    let before = fs::read(&path).unwrap();
     let mut options = CreateOptions::new(Format::Npy);
     options.overwrite = true;
     for mode in MODES {
+        MmapArray::create_with(&path, &Array1::from_elem(LEN, 1.0_f64), &options).unwrap();
+        let before = fs::read(&path).unwrap();
         let array = open(&path, mode);
-        let made = MmapArray::create_with(&path, &Array1::from_elem(1, 2.0_f64), &options);
-        assert_eq!(code(made), "EBUSY", "{mode}");
-        assert_eq!(sum(&array), LEN as f64);
-        assert_eq!(fs::read(&path).unwrap(), before);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let made = code(MmapArray::create_with(&path, &Array1::from_elem(1, 2.0_f64), &options));
+        assert_eq!(sum(&array), LEN as f64, "{mode}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{mode}");
+        // Wine refuses, as Windows long did; with the renames of today, file systems may take the name alone away.
+        match made {
+            "EBUSY" => assert_eq!(fs::read(&path).unwrap(), before, "{mode}"),
+            made => assert_eq!((made, sum(&open(&path, Mode::ReadOnly))), ("done", 2.0), "{mode}"),
+        }
         array.mapping().retire().unwrap();
     }
     MmapArray::create_with(&path, &Array1::from_elem(1, 2.0_f64), &options).unwrap();
@@ -352,10 +356,15 @@ fn a_file_made_meanwhile_in_another_program_is_not_replaced() {
 
 #[test]
 fn devices_are_no_files() {
-    for name in ["NUL", "CON", r"\\.\NUL", "COM1", r"\\.\pipe\mmap-ndarray-none"] {
+    for (name, expected) in [
+        ("NUL", "ENODEV"),
+        ("CON", "ENODEV"),
+        (r"\\.\NUL", "ENODEV"),
+        (r"\\.\pipe\mmap-ndarray-none", "ENOENT"),
+    ] {
         for mode in MODES {
-            let refused = DynMmapArray::open(Path::new(name), &OpenOptions::new(mode)).unwrap_err();
-            println!("{name} {mode}: {refused}");
+            let opened = DynMmapArray::open(Path::new(name), &OpenOptions::new(mode));
+            assert_eq!(code(opened), expected, "{name} {mode}");
         }
     }
 }
