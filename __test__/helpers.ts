@@ -10,7 +10,7 @@ import type { ExecutionContext } from 'ava'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The path of a committed fixture: `fixture('npy', 'v2.npy')`. */
-export const fixture = (...names: string[]) => join(root, 'crates/core/tests/fixtures', ...names)
+export const fixture = (...names: string[]) => join(root, 'crates', 'core', 'tests', 'fixtures', ...names)
 
 /** What a folder of fixtures says about its files. */
 export function expected(folder: string): Expected[] {
