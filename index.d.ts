@@ -12,8 +12,8 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeArray {
   /** The array's description, for TypeScript to keep. */
   facts(): NativeFacts
-  /** The bytes of the elements: always the same `ArrayBuffer`, never a copy. */
-  buffer(): ArrayBuffer
+  /** The bytes of the elements: always the same buffer, never a copy. The first call says whether it is a shared one. */
+  buffer(shared: boolean): ArrayBuffer | SharedArrayBuffer
   /** Stores one element, given as bytes, everywhere in `layout`. */
   fill(layout: NativeLayout, element: Uint8Array): void
   /** Copies the elements of another open array into `layout`. */
@@ -22,21 +22,39 @@ export declare class NativeArray {
   assignFrom(layout: NativeLayout, source: Uint8Array, dtype: string, sourceLayout: NativeLayout): void
   /** Copies the elements of `layout` into memory of JavaScript's own, of the same dtype, in C order. */
   copyTo(layout: NativeLayout, target: Uint8Array): void
+  /** Reduces the elements of `layout`: one result, or the two of `minmax`. */
+  reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Array<NativeReduced>
+  /** Reduces the elements of `layout` without holding up the caller's thread. */
+  reduce(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Promise<Array<NativeReduced>>
   /** Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on. */
   flushSync(offset: number, len: number): void
   /** Brings stored bytes to the disk without holding up the caller's thread. */
   flush(offset: number, len: number): Promise<void>
   /** Whether pages have vanished under the mapping. */
   lost(): boolean
+  /** Whether the path names another file than the one that is open, or none. */
+  isStale(): boolean
+  /** A name for this array, for `attach` in another thread or process. */
+  toHandle(): NativeHandle
   /**
    * Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
    *
    * Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so.
    *
-   * The pages are unmapped when work under way has let go of them as well; a buffer that JavaScript has moved
-   * elsewhere keeps them until it is collected.
+   * The file goes when no other environment has the array open. The pages are unmapped when work under way has let
+   * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
+}
+
+/** What is known of a piece of work while it runs, and the way to stop it. */
+export declare class NativeJob {
+  /** For one piece of work. */
+  constructor()
+  /** Stops the work soon: it fails with `ABORT_ERR`. */
+  cancel(): void
+  /** Elements that are done with. */
+  done(): number
 }
 
 /** A file being made. Dropped before it is committed, it leaves nothing behind. */
@@ -52,6 +70,12 @@ export declare class NativeWriter {
   /** Gives the file up: nothing is left of it. */
   abort(): void
 }
+
+/** Opens what a handle names without holding up the caller's thread. */
+export declare function attach(handle: NativeHandle): Promise<NativeArray>
+
+/** Opens what a handle names: the same mapping in the process that made it, the file again in any other. */
+export declare function attachSync(handle: NativeHandle): NativeArray
 
 /** Starts a file of zeros, or of `element` repeated, without holding up the caller's thread. */
 export declare function create(path: string, options: NativeCreateOptions, element?: Uint8Array | undefined): Promise<NativeWriter>
@@ -122,6 +146,20 @@ export interface NativeFacts {
   complex: boolean
 }
 
+/** What names an open array to another thread or process. */
+export interface NativeHandle {
+  /** The file. */
+  path: string
+  /** How to open it again. */
+  options: NativeOpenOptions
+  /** The file's identity, as text. */
+  identity: string
+  /** The process that made the handle, as 32 hexadecimal digits. */
+  process: string
+  /** The array among those of that process. */
+  id: number
+}
+
 /** Where the elements of a view lie; counts and distances in elements. */
 export interface NativeLayout {
   /** Index of the first element. */
@@ -152,6 +190,38 @@ export interface NativeOpenOptions {
   strides?: Array<number>
   /** Raw only: C or F. */
   order?: string
+  /** shared or exclusive: the lock to hold while the array is open. */
+  lock?: string
+}
+
+/** One result: a number, an exact integer, a truth value, or an array with a dtype, a shape and bytes. */
+export interface NativeReduced {
+  /** A float. */
+  number?: number
+  /** An exact integer. */
+  integer?: bigint
+  /** A truth value. */
+  truth?: boolean
+  /** Long name of the dtype of an array. */
+  dtype?: string
+  /** Elements along each of its axes. */
+  shape?: Array<number>
+  /** Its elements, in C order and this machine's byte order. */
+  data?: Uint8Array
+}
+
+/** What to reduce, and how. */
+export interface NativeReduceOptions {
+  /** The axes; everything without them. */
+  axes?: Array<number>
+  /** Keep reduced axes, with length 1. */
+  keepdims: boolean
+  /** Leave NaN out. */
+  skipNan: boolean
+  /** What is taken off the number of elements before a variance is divided by it. */
+  ddof: number
+  /** The most threads to use. */
+  threads?: number
 }
 
 /** Opens the array in a file without holding up the caller's thread. */

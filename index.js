@@ -773,9 +773,12 @@ if (
   }
 }
 
-const { NativeArray, NativeWriter, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
+const { NativeArray, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker } = nativeBinding
 export { NativeArray }
+export { NativeJob }
 export { NativeWriter }
+export { attach }
+export { attachSync }
 export { create }
 export { createSync }
 export { disableGuard }

@@ -4,16 +4,7 @@
  * Past 400 lines: its tables of sources and refusals are long and belong together.
  */
 import { spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import scijs from 'ndarray'
@@ -342,24 +333,6 @@ test('a folder that is missing, or no folder', async (t) => {
   await t.throwsAsync(create(dir, [1], { format: 'npy' }), { code: 'EEXIST' })
 })
 
-posix('a new file obeys the umask, a replaced one keeps its mode, a link is followed', (t) => {
-  const dir = folder(t)
-  const path = join(dir, 'a.npy')
-  const mode = () => statSync(path).mode & 0o777
-  createSync(path, [1]).close()
-  t.is(mode(), 0o666 & ~process.umask())
-  for (const wanted of [0o600, 0o640, 0o755]) {
-    chmodSync(path, wanted)
-    createSync(path, [2], { overwrite: true }).close()
-    t.is(mode(), wanted)
-  }
-  const link = join(dir, 'link.npy')
-  symlinkSync('a.npy', link)
-  createSync(link, [3], { overwrite: true }).close()
-  t.deepEqual(openSync(path).toArray(), [3])
-  t.deepEqual(readdirSync(dir).sort(), ['a.npy', 'link.npy'])
-})
-
 test('sources of many blocks, in both orders and another dtype', async (t) => {
   const dir = folder(t)
   const shape = [700, 3, 1000]
@@ -417,44 +390,6 @@ posix('only files are replaced', async (t) => {
   await t.throwsAsync(create(fifo, [1], { overwrite: true }), { code: 'ENODEV' })
   t.true(statSync(fifo).isFIFO())
   t.deepEqual(readdirSync(dir), ['fifo.npy'])
-})
-
-posix('a folder that may be written but not read', async (t) => {
-  const dir = folder(t)
-  chmodSync(dir, 0o333)
-  t.teardown(() => chmodSync(dir, 0o755))
-  const script = `
-    import { createSync } from 'mmap-ndarray'
-    if (process.getuid() === 0) process.setuid(65534)
-    const a = createSync(process.argv[1] + '/a.npy', [1, 2])
-    console.log(a.get(1))`
-  chmodSync(dir, 0o333)
-  const { stdout, stderr } = await runScript(script, dir)
-  t.is(stdout.trim() || stderr, '2')
-})
-
-posix('a file that may not be written may not be replaced', async (t) => {
-  const dir = folder(t)
-  const path = join(dir, 'a.npy')
-  createSync(path, [1]).close()
-  chmodSync(path, 0o444)
-  chmodSync(dir, 0o777)
-  const script = `
-    import { createSync } from 'mmap-ndarray'
-    if (process.getuid() === 0) process.setuid(65534)
-    try { createSync(process.argv[1], [2], { overwrite: true }) } catch (error) { console.log(error.code) }`
-  const { stdout, stderr } = await runScript(script, path)
-  t.is(stdout.trim() || stderr, 'EACCES')
-  t.deepEqual(openSync(path).toArray(), [1])
-})
-
-posix('a replaced file keeps its owner', (t) => {
-  if (process.getuid?.() !== 0) return t.pass('only root can give files away')
-  const path = join(folder(t), 'a.npy')
-  createSync(path, [1]).close()
-  chownSync(path, 65534, 65534)
-  createSync(path, [2], { overwrite: true }).close()
-  t.like(statSync(path), { uid: 65534, gid: 65534 })
 })
 
 const limited = spawnSync('prlimit', ['--version']).status === 0 ? test : test.skip
@@ -534,23 +469,4 @@ test('two at once: one is made, the other is EEXIST', async (t) => {
   made[0]?.value.close()
   t.is(mappings(path), 0)
   t.is(descriptors(path), 0)
-})
-
-// Whether this process may mount is only known by trying.
-const mayMount =
-  process.platform === 'linux' &&
-  spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
-const root = mayMount ? test : test.skip
-if (!mayMount) console.error('skipped: a full disk; no tmpfs can be mounted here')
-
-root('a full disk is ENOSPC when creating, and nothing is left', async (t) => {
-  const dir = folder(t)
-  const mounted = await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', dir])
-  t.is(mounted.code, 0, mounted.stderr)
-  t.teardown(() => run('umount', [dir]))
-  const path = join(dir, 'a.npy')
-  await t.throwsAsync(create(path, { shape: [2 ** 21], dtype: 'int8' }), { code: 'ENOSPC' })
-  await t.throwsAsync(create(path, new Int8Array(2 ** 21), { reserve: false }), { code: 'ENOSPC' })
-  t.false(existsSync(path))
-  t.deepEqual(readdirSync(dir), [])
 })

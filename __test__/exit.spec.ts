@@ -117,10 +117,10 @@ linux(
       return during
     }
     // What is made once (threads, code, pools) is there after a first round of everything.
-    await rounds(10_000)
+    await rounds(20_000)
     await many()
     const before = measure()
-    await rounds(10_000)
+    await rounds(50_000)
     const during = await many()
     const after = measure()
     console.log(JSON.stringify({
@@ -131,7 +131,8 @@ linux(
     t.is(stderr, '')
     const found = JSON.parse(stdout)
     t.like(found, { files: 0, seen: 200 })
-    t.true(found.anon < 8 * 2 ** 20, `private memory grew by ${found.anon} bytes`)
+    // The heap breathes by some MiB; the least that one forgotten array takes would be twice as much.
+    t.true(found.anon < 20 * 2 ** 20, `private memory grew by ${found.anon} bytes`)
     t.true(found.maps < 20, `there are ${found.maps} mappings more`)
   },
 )

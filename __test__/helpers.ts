@@ -1,9 +1,10 @@
 /** What specs share: folders that clean up after themselves, fixtures, child processes, private memory. */
-import { spawn } from 'node:child_process'
+import { fork, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import type { ExecutionContext } from 'ava'
 
 /** The root of the project. */
@@ -133,11 +134,121 @@ export function run(
   })
 }
 
+const UNSHARE = ['--user', '--map-root-user', '--mount', 'sh', '-c']
+const MOUNT = 'mount -t tmpfs -o "$0" tmpfs "$1"'
+
+/** Whether this process may mount, which is only known by trying; says what is skipped where it may not. */
+export function mayMount(what: string): boolean {
+  if (spawnSync('unshare', [...UNSHARE, MOUNT, 'size=1m', '/mnt']).status === 0) return true
+  console.error(`skipped: ${what}; no tmpfs can be mounted here`)
+  return false
+}
+
+/** The command that runs `program` with a small file system at `dir`, which is its own and gone when it ends. */
+export function mounting(dir: string, options: string, program: string[]): [command: string, args: string[]] {
+  return ['unshare', [...UNSHARE, `${MOUNT} && shift && exec "$@"`, options, dir, ...program]]
+}
+
 /** Runs JavaScript in a process of its own; `import` of the package is `from 'mmap-ndarray'`. */
 export function runScript(source: string, ...args: string[]): Promise<Ended> {
   return run(process.execPath, ['--expose-gc', '--input-type=module', '--eval', source, '--', ...args], {
     cwd: root,
   })
+}
+
+/** An environment beside this one, which does what it is told for as long as the test lasts. */
+export interface Elsewhere {
+  /** Runs the body of an async function of `m` (the package), `x` and `kept` (what it keeps) there. */
+  call<T = unknown>(body: string, x?: unknown): Promise<T>
+  /** Ends it as it would by itself, when nothing keeps it any more. */
+  leave(): Promise<void>
+  /** Ends it from outside, whatever it is doing. */
+  kill(): Promise<void>
+}
+
+const SERVE = `
+  const m = require('mmap-ndarray')
+  const kept = {}
+  const serve = async ([n, body, x]) => {
+    if (n === 0) return close()
+    try {
+      answer([n, await new Function('m', 'x', 'kept', 'return (async () => {' + body + '})()')(m, x, kept)])
+    } catch (error) {
+      answer([n, undefined, { message: error.message, code: error.code, name: error.name }])
+    }
+  }`
+
+type Answer = [n: number, result: unknown, error?: Error]
+
+function elsewhere(
+  send: (message: unknown) => void,
+  listen: (heard: (answer: Answer) => void) => void,
+  ended: Promise<void>,
+  kill: () => unknown,
+): Elsewhere {
+  const waiting = new Map<number, (answer: Answer) => void>()
+  listen((answer) => waiting.get(answer[0])?.(answer))
+  let n = 0
+  return {
+    call: (body, x) =>
+      new Promise((resolve, reject) => {
+        n++
+        waiting.set(n, ([, result, error]) =>
+          error ? reject(Object.assign(new Error(), error)) : resolve(result as never),
+        )
+        ended.then(() => reject(new Error('ended')))
+        send([n, body, x])
+      }),
+    leave: () => {
+      send([0])
+      return ended
+    },
+    kill: () => {
+      kill()
+      return ended
+    },
+  }
+}
+
+/** A worker of this process. */
+export function worker(t: ExecutionContext): Elsewhere {
+  const code = `
+    const { parentPort } = require('node:worker_threads')
+    const answer = (message) => parentPort.postMessage(message)
+    const close = () => parentPort.close()
+    ${SERVE}
+    parentPort.on('message', serve)`
+  const made = new Worker(code, { eval: true, execArgv: [] })
+  const ended = new Promise<void>((resolve) => made.once('exit', () => resolve()))
+  t.teardown(() => made.terminate())
+  return elsewhere(
+    (message) => made.postMessage(message),
+    (heard) => made.on('message', heard),
+    ended,
+    () => made.terminate(),
+  )
+}
+
+/** Another process. */
+export function child(t: ExecutionContext): Elsewhere {
+  const code = `
+    const answer = (message) => process.send(message)
+    const close = () => process.disconnect()
+    ${SERVE}
+    process.on('message', serve)`
+  const made = fork('-', [], {
+    cwd: root,
+    execArgv: ['--expose-gc', '--input-type=commonjs', '--eval', code],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const ended = new Promise<void>((resolve) => made.once('exit', () => resolve()))
+  t.teardown(() => made.kill('SIGKILL'))
+  return elsewhere(
+    (message) => made.send(message as object),
+    (heard) => made.on('message', heard as never),
+    ended,
+    () => made.kill('SIGKILL'),
+  )
 }
 
 /** A tool that the set-up step of `npm test` installs, or undefined where it could not. */

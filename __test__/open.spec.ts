@@ -74,7 +74,13 @@ const wrongOptions: [options: unknown, code: string, message: RegExp][] = [
   [{ shape: [Number.NaN] }, 'ERR_OUT_OF_RANGE', /NaN/],
   [{ format: 'hdf5' }, 'ERR_INVALID_ARG_VALUE', /'mmap', 'npy'/],
   [{ strict: 1 }, 'ERR_INVALID_ARG_TYPE', /strict/],
-  [{ backing: 'window' }, 'ERR_INVALID_ARG_VALUE', /backing/],
+  [{ backing: 'disk' }, 'ERR_INVALID_ARG_VALUE', /'auto', 'external', 'shared', 'wasm', 'window'/],
+  [{ backing: 1 }, 'ERR_INVALID_ARG_TYPE', /backing/],
+  [{ backing: 'wasm' }, 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', /'wasm' is not there yet/],
+  [{ backing: 'window' }, 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', /'window' is not there yet/],
+  [{ backing: 'external', shared: true }, 'ERR_INVALID_ARG_VALUE', /shared: true/],
+  [{ backing: 'shared', shared: false }, 'ERR_INVALID_ARG_VALUE', /shared: false/],
+  [{ shared: 'yes' }, 'ERR_INVALID_ARG_TYPE', /shared/],
 ]
 for (const [options, code, message] of wrongOptions) {
   test(`options: ${JSON.stringify(options, (_, v) => (typeof v === 'bigint' ? `${v}n` : v))}`, async (t) => {

@@ -15,6 +15,8 @@ test('the exports', async (t) => {
     'MmapArray',
     'MmapError',
     'NdView',
+    'attach',
+    'attachSync',
     'create',
     'createSync',
     'isMmapError',
@@ -35,7 +37,7 @@ test('import and require give the same classes', async (t) => {
   const { stdout, stderr } = await run(process.execPath, ['--input-type=commonjs', '--eval', script], {
     cwd: root,
   })
-  t.is(stdout.trim(), 'true 11', stderr)
+  t.is(stdout.trim(), 'true 13', stderr)
 })
 
 test('no top-level await anywhere: require would fail', (t) => {

@@ -11,6 +11,7 @@ import {
   type toStdlib,
   toTensorArgs,
 } from '../src/adapters.js'
+import { type attach, attachSync, type Handle } from '../src/attach.js'
 import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
@@ -215,3 +216,14 @@ const tfTensor = tf.tensor(...toTensorArgs(file32, 'tfjs'))
 toTensorArgs(file32, 'torch')
 
 export { chunk, longTensor, tfTensor }
+
+// Handles
+const handle: Handle = openSync('a.npy', { lock: 'shared', shared: true }).toHandle()
+same<Awaited<ReturnType<typeof attach<'int8'>>>, MmapArray<'int8'>>(true)
+same<ReturnType<typeof attachSync<'int64'>>, MmapArray<'int64'>>(true)
+same<typeof handle.backing, 'external' | 'shared'>(true)
+attachSync(JSON.parse(JSON.stringify(handle)))
+// @ts-expect-error: not a path
+attachSync('a.npy')
+// @ts-expect-error: no such lock
+openSync('a.npy', { lock: 'none' })

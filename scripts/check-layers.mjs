@@ -1,7 +1,7 @@
 // The layers of the house, as far as a machine can see them.
 //
 // crates/core stands on its own, only src/native.ts imports the binding, nd-view.ts and what it is made of know no
-// files, and unsafe code stays in the files that SAFETY.md lists.
+// files, unsafe code stays in the files that SAFETY.md lists, and what only tests need is in no build of the binary.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,6 +12,13 @@ const tree = execFileSync('cargo', ['tree', '--locked', '-p', 'mmap-ndarray-core
   encoding: 'utf8',
 })
 if (/napi/.test(tree)) wrong.push('crates/core depends on napi')
+
+const features = execFileSync(
+  'cargo',
+  ['tree', '--locked', '-p', 'mmap-ndarray-node', '-e', 'normal,features', '-f', '{p} {f}'],
+  { encoding: 'utf8' },
+)
+if (/fault-injection/.test(features)) wrong.push('the binary is built with fault-injection')
 
 const importsOf = (file) =>
   [...readFileSync(join('src', file), 'utf8').matchAll(/from '([^']+)'/g)].map(([, specifier]) => specifier)
@@ -25,6 +32,7 @@ for (const file of sources) {
 const FILES = new Set([
   './native.js',
   './open.js',
+  './attach.js',
   './create.js',
   './mapped-view.js',
   './mmap-array.js',

@@ -102,9 +102,19 @@ export interface CreateOptions {
   format?: WritableFormat | undefined
   /** The order of the elements in the file; default 'C'. */
   order?: Order | undefined
-  /** Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents. */
+  /**
+   * Replace a file that is there; EEXIST otherwise. An array mapped from it keeps its contents; ERR_LOCKED while one is open
+   * with a lock, and while somebody else is replacing the file.
+   *
+   * The new file takes over its permissions, and its owner and group as far as this process may. A symbolic link is
+   * followed; another hard link keeps the old file.
+   */
   overwrite?: boolean | undefined
-  /** Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true. */
+  /**
+   * Reserve the disk space, so that a full disk is ENOSPC here and not a fault later; default true.
+   *
+   * Without it a file of zeros is sparse: it takes no space, and a later store that finds no block ends the process.
+   */
   reserve?: boolean | undefined
 }
 
@@ -114,7 +124,7 @@ export interface CreateOptions {
  * The source is a shape (`{ shape, dtype, fill? }`, of any size: nothing passes through memory), a typed array, anything
  * with the fields of an ndarray (strided too, `{ data, shape, stride, offset, dtype }`), or nested arrays.
  *
- * Rejects with an `MmapError`: EEXIST unless `overwrite`, ENOSPC, ENOENT, EACCES, ...; ERR_UNSUPPORTED_DTYPE and
+ * Rejects with an `MmapError`: EEXIST unless `overwrite`, ERR_LOCKED, ENOSPC, ENOENT, EACCES, ...; ERR_UNSUPPORTED_DTYPE and
  * ERR_TOO_LARGE for what the format cannot say; ERR_INVALID_STATE when the source is detached meanwhile. Wrong arguments
  * reject with Node's codes.
  */

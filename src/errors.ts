@@ -179,11 +179,18 @@ export function outOfRange(name: string, range: string, value: unknown) {
 }
 
 /**
- * The error that native code asks for: an `MmapError`, or a RangeError where an argument got past all checks here.
+ * The error that native code asks for: an `MmapError`, or where an argument got past all checks here, or only native code
+ * could check it, a RangeError or TypeError of Node's kind.
  */
-export function makeError(message: string, fields: MmapErrorFields | { code: 'ERR_OUT_OF_RANGE' }): Error {
-  if (fields.code === 'ERR_OUT_OF_RANGE') return coded(new RangeError(message), 'ERR_OUT_OF_RANGE')
-  return new MmapError(message, fields)
+export function makeError(message: string, fields: MmapErrorFields | ArgumentErrorFields): Error {
+  if (fields.code === 'ERR_OUT_OF_RANGE') return Object.assign(new RangeError(message), fields)
+  if (fields.code === 'ERR_INVALID_ARG_VALUE') return Object.assign(new TypeError(message), fields)
+  return new MmapError(message, fields as MmapErrorFields)
+}
+
+interface ArgumentErrorFields {
+  readonly code: ArgumentErrorCode
+  readonly path?: string
 }
 
 function coded<E extends Error, C extends ArgumentErrorCode>(error: E, code: C): Coded<E, C> {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { attach, attachSync, type Handle } from './attach.js'
 export { type CreateOptions, type CreateSource, create, createSync } from './create.js'
 export type { DType, ScalarOf, TypedArray, TypedArrayOf, ValueOf } from './dtype.js'
 export { isMmapError, MmapError, type MmapErrorCode, type MmapErrorFields } from './errors.js'
@@ -11,8 +12,10 @@ export type { MappedView } from './mapped-view.js'
 export { MmapArray } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {
+  type Backing,
   type Entry,
   type Format,
+  type Lock,
   list,
   listSync,
   type Mode,

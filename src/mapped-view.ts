@@ -8,8 +8,24 @@ import { constants } from 'node:buffer'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
-import type { NativeArray } from './native.js'
-import { NdViewBase, type ViewInit } from './nd-view.js'
+import { type NativeArray, NativeJob } from './native.js'
+import { type NdView, NdViewBase, type ViewInit } from './nd-view.js'
+import {
+  checkAborted,
+  checkReduction,
+  type Extreme,
+  follow,
+  type MinMax,
+  type NoOptions,
+  type Reduced,
+  type ReduceOptions,
+  resultsOf,
+  type SpreadOptions,
+  type SumDType,
+  type SumOf,
+  type SumOptions,
+  type WorkOptions,
+} from './reductions.js'
 import { resolveSource, type Source } from './source.js'
 import { allocate, bytesOf, type Data, DataViewStore, isStore, put } from './store.js'
 import type { Strided } from './strided.js'
@@ -26,6 +42,8 @@ export class MappedFile {
   private wasLost = false
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
+  /** The work among it that can be stopped. */
+  private readonly jobs = new Set<NativeJob>()
 
   constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
@@ -39,10 +57,11 @@ export class MappedFile {
     return this.closed ? this.wasLost : this.native.lost()
   }
 
-  /** The last thing before the native array is closed. */
+  /** The last thing before the native array is closed; stops what can be stopped. */
   markClosed(): void {
     this.wasLost = this.lost
     this.closed = true
+    for (const job of this.jobs) job.cancel()
   }
 
   /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
@@ -61,9 +80,23 @@ export class MappedFile {
       const result = await work
       if (this.closed) throw this.gone()
       return result
+    } catch (error) {
+      throw this.closed ? this.gone() : error
     } finally {
       this.running.delete(work)
     }
+  }
+
+  /** As `run`, for work that an abort stops, and closing the file. */
+  async follow<T>(total: number, options: WorkOptions, start: (job: NativeJob) => Promise<T>): Promise<T> {
+    return follow(total, options, async (job) => {
+      this.jobs.add(job)
+      try {
+        return await this.run(start(job))
+      } finally {
+        this.jobs.delete(job)
+      }
+    })
   }
 }
 
@@ -140,6 +173,182 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   flushSync(): void {
     const [offset, length] = this.byteRange()
     this.file.native.flushSync(offset, length)
+  }
+
+  /**
+   * The sum. Of integers and bools it is exact: a number, which rounds once beyond 2^53, a bigint with `{ bigint: true }`
+   * and for int64 and uint64. Of floats it is summed in float64, pairwise. Of nothing it is 0.
+   *
+   * With `axis` it is a view: int64 or uint64 for integers, float64 for floats. Rejects with ERR_OUT_OF_RANGE where a
+   * sum does not fit into those, and as every reduction: with ERR_MAPPING_LOST, ERR_CLOSED (also when the array is closed
+   * meanwhile), ABORT_ERR, and Node's codes for wrong options.
+   */
+  sum<const O extends SumOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, SumOf<D, O>, NdView<SumDType<D>>>> {
+    return this.reduce('sum', options)
+  }
+
+  /** The sum, before it returns; throws what `sum` rejects with. */
+  sumSync<const O extends SumOptions = NoOptions>(options?: O): Reduced<O, SumOf<D, O>, NdView<SumDType<D>>> {
+    return this.reduceSync('sum', options)
+  }
+
+  /** The product; results and errors are those of `sum`. Of nothing it is 1. */
+  prod<const O extends SumOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, SumOf<D, O>, NdView<SumDType<D>>>> {
+    return this.reduce('prod', options)
+  }
+
+  /** As `prod`, before it returns; throws what `prod` rejects with. */
+  prodSync<const O extends SumOptions = NoOptions>(
+    options?: O,
+  ): Reduced<O, SumOf<D, O>, NdView<SumDType<D>>> {
+    return this.reduceSync('prod', options)
+  }
+
+  /** The mean, in float64. Of nothing it is NaN. */
+  mean<const O extends ReduceOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, number, NdView<'float64'>>> {
+    return this.reduce('mean', options)
+  }
+
+  /** As `mean`, before it returns; throws what `mean` rejects with. */
+  meanSync<const O extends ReduceOptions = NoOptions>(options?: O): Reduced<O, number, NdView<'float64'>> {
+    return this.reduceSync('mean', options)
+  }
+
+  /** The variance, in float64, found in one pass. NaN where there are no more elements than `ddof`. */
+  var<const O extends SpreadOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, number, NdView<'float64'>>> {
+    return this.reduce('var', options)
+  }
+
+  /** As `var`, before it returns; throws what `var` rejects with. */
+  varSync<const O extends SpreadOptions = NoOptions>(options?: O): Reduced<O, number, NdView<'float64'>> {
+    return this.reduceSync('var', options)
+  }
+
+  /** The standard deviation: the root of the variance. */
+  std<const O extends SpreadOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, number, NdView<'float64'>>> {
+    return this.reduce('std', options)
+  }
+
+  /** As `std`, before it returns; throws what `std` rejects with. */
+  stdSync<const O extends SpreadOptions = NoOptions>(options?: O): Reduced<O, number, NdView<'float64'>> {
+    return this.reduceSync('std', options)
+  }
+
+  /** The least element; with `axis` a view of the same dtype. Of nothing it is ERR_INVALID_ARG_VALUE. */
+  min<const O extends ReduceOptions = NoOptions>(options?: O): Promise<Extreme<D, O>> {
+    return this.reduce('min', options)
+  }
+
+  /** As `min`, before it returns; throws what `min` rejects with. */
+  minSync<const O extends ReduceOptions = NoOptions>(options?: O): Extreme<D, O> {
+    return this.reduceSync('min', options)
+  }
+
+  /** The greatest element; with `axis` a view of the same dtype. Of nothing it is ERR_INVALID_ARG_VALUE. */
+  max<const O extends ReduceOptions = NoOptions>(options?: O): Promise<Extreme<D, O>> {
+    return this.reduce('max', options)
+  }
+
+  /** As `max`, before it returns; throws what `max` rejects with. */
+  maxSync<const O extends ReduceOptions = NoOptions>(options?: O): Extreme<D, O> {
+    return this.reduceSync('max', options)
+  }
+
+  /** The least and the greatest element, found together; as `min` and `max`. */
+  minmax<const O extends ReduceOptions = NoOptions>(options?: O): Promise<MinMax<Extreme<D, O>>> {
+    return this.reduce('minmax', options)
+  }
+
+  /** As `minmax`, before it returns; throws what `minmax` rejects with. */
+  minmaxSync<const O extends ReduceOptions = NoOptions>(options?: O): MinMax<Extreme<D, O>> {
+    return this.reduceSync('minmax', options)
+  }
+
+  /** Where the least element is: its index in C order, along `axis` where one is given. The first of equals, and the first NaN. */
+  argmin<const O extends ReduceOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, number, NdView<'int64'>>> {
+    return this.reduce('argmin', options)
+  }
+
+  /** As `argmin`, before it returns; throws what `argmin` rejects with. */
+  argminSync<const O extends ReduceOptions = NoOptions>(options?: O): Reduced<O, number, NdView<'int64'>> {
+    return this.reduceSync('argmin', options)
+  }
+
+  /** Where the greatest element is, as `argmin`. */
+  argmax<const O extends ReduceOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, number, NdView<'int64'>>> {
+    return this.reduce('argmax', options)
+  }
+
+  /** As `argmax`, before it returns; throws what `argmax` rejects with. */
+  argmaxSync<const O extends ReduceOptions = NoOptions>(options?: O): Reduced<O, number, NdView<'int64'>> {
+    return this.reduceSync('argmax', options)
+  }
+
+  /** Whether any element is not zero; NaN is not zero. Of nothing it is false. */
+  any<const O extends ReduceOptions = NoOptions>(options?: O): Promise<Reduced<O, boolean, NdView<'bool'>>> {
+    return this.reduce('any', options)
+  }
+
+  /** As `any`, before it returns; throws what `any` rejects with. */
+  anySync<const O extends ReduceOptions = NoOptions>(options?: O): Reduced<O, boolean, NdView<'bool'>> {
+    return this.reduceSync('any', options)
+  }
+
+  /** Whether no element is zero. Of nothing it is true. */
+  all<const O extends ReduceOptions = NoOptions>(options?: O): Promise<Reduced<O, boolean, NdView<'bool'>>> {
+    return this.reduce('all', options)
+  }
+
+  /** As `all`, before it returns; throws what `all` rejects with. */
+  allSync<const O extends ReduceOptions = NoOptions>(options?: O): Reduced<O, boolean, NdView<'bool'>> {
+    return this.reduceSync('all', options)
+  }
+
+  /** How many elements are not zero; NaN is not zero. */
+  countNonzero<const O extends ReduceOptions = NoOptions>(
+    options?: O,
+  ): Promise<Reduced<O, number, NdView<'int64'>>> {
+    return this.reduce('countNonzero', options)
+  }
+
+  /** As `countNonzero`, before it returns; throws what `countNonzero` rejects with. */
+  countNonzeroSync<const O extends ReduceOptions = NoOptions>(
+    options?: O,
+  ): Reduced<O, number, NdView<'int64'>> {
+    return this.reduceSync('countNonzero', options)
+  }
+
+  private async reduce<T>(name: string, options: ReduceOptions | undefined): Promise<T> {
+    const reduction = checkReduction(name, this.alive() as never, options)
+    const { total, native, work } = reduction
+    const layout = layoutOf(this)
+    const results = await this.file.follow(total, work, (job) =>
+      this.file.native.reduce(name, layout, native, job),
+    )
+    return resultsOf(reduction, results) as T
+  }
+
+  private reduceSync<T>(name: string, options: ReduceOptions | undefined): T {
+    const reduction = checkReduction(name, this.alive() as never, options)
+    const { total, native, work } = reduction
+    checkAborted(work.signal)
+    const results = this.file.native.reduceSync(name, layoutOf(this), native, new NativeJob())
+    work.onProgress?.(total, total)
+    return resultsOf(reduction, results) as T
   }
 
   /** The bytes between the first and the last element, counted from the start of the data. */

@@ -5,12 +5,13 @@
  * What does not change while a file is open is kept here, because a native call costs as much as summing a thousand
  * numbers. What identifies the array survives `close()`.
  */
+import type { Handle } from './attach.js'
 import { constructors, type DType } from './dtype.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import type { NativeArray, NativeFacts } from './native.js'
 import { type Summary, ViewInit } from './nd-view.js'
-import type { Format, Mode } from './open.js'
+import type { Backing, Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
 
 /** An array in a file, open: made by `open` and `create`. */
@@ -19,24 +20,30 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
   readonly descr: string
-  /** Where the bytes live: 'external' is an ArrayBuffer over the mapping itself. */
-  readonly backing: 'external'
+  /** Where the bytes live: an ArrayBuffer over the mapping itself ('external'), or a SharedArrayBuffer ('shared'). */
+  readonly backing: Backing
 
-  private constructor(init: ViewInit<D>, file: MappedFile, facts: NativeFacts) {
+  private constructor(init: ViewInit<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
     super(init, file)
     this.format = facts.format as Format
     this.descr = facts.descr
-    this.backing = 'external'
+    this.backing = backing
   }
 
   /** @internal */
-  static wrap<D extends DType>(native: NativeArray, path: string, mode: Mode): MmapArray<D> {
+  static wrap<D extends DType>(
+    native: NativeArray,
+    path: string,
+    mode: Mode,
+    backing: Backing = 'external',
+  ): MmapArray<D> {
     try {
       const facts = native.facts()
       const { shape, stride, offset, unit } = facts
       const file = new MappedFile(native, path, mode, unit)
-      const memory = new Memory(dataOf<D>(native, facts), facts.dtype as D, () => file.gone())
-      return new MmapArray(new ViewInit(memory, { shape, stride, offset }, mode === 'r', null), file, facts)
+      const memory = new Memory(dataOf<D>(native, facts, backing), facts.dtype as D, () => file.gone())
+      const init = new ViewInit(memory, { shape, stride, offset }, mode === 'r', null)
+      return new MmapArray(init, file, facts, backing)
     } catch (error) {
       native.close()
       throw error
@@ -71,6 +78,35 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     return this.file.lost
   }
 
+  /**
+   * Whether `path` names another file than the one that is open, or none: it was replaced, renamed or removed.
+   *
+   * The array, its data and `flush` work on all the same, on the file that was opened. Throws ERR_CLOSED, and the OS's
+   * refusal to look (`EACCES`).
+   */
+  isStale(): boolean {
+    return this.file.native.isStale()
+  }
+
+  /**
+   * This array as plain data, for `attach` in a worker or in another process.
+   *
+   * It names the file and which file that is; it keeps nothing open. Throws ERR_CLOSED.
+   */
+  toHandle(): Handle {
+    const { options, identity, process, id } = this.file.native.toHandle()
+    const { strict: _, ...described } = options
+    const { path, backing } = this
+    return {
+      path,
+      ...(described as Pick<Handle, 'mode' | 'format' | 'dtype'>),
+      backing,
+      identity,
+      process,
+      id,
+    }
+  }
+
   override is<E extends DType>(dtype: E): this is MmapArray<E> {
     return super.is(dtype)
   }
@@ -93,8 +129,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   /**
    * Takes the data away from every view and typed array, and unmaps the file. A second call does nothing.
    *
-   * Typed arrays already handed out have length 0; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`,
-   * `mode` and `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
+   * Typed arrays already handed out have length 0, those over a SharedArrayBuffer read zeros once every worker that attached
+   * has closed as well; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`, `mode` and
+   * `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
    * ERR_CLOSED; the file stays mapped until it has ended. Throws ERR_MAPPING_LOST, when all of that is done, if the array
    * is `lost` and no `flush` has said so.
    */
@@ -132,11 +169,13 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 }
 
 /** The array's bytes as a typed array where one can show them, else as an element store. */
-function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts): Data<D> {
+function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts, backing: Backing): Data<D> {
   const dtype = facts.dtype as D
   const { units, unit } = facts
+  const shared = backing === 'shared'
+  const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
   // An empty array maps nothing.
-  const buffer = units === 0 ? new ArrayBuffer(0) : native.buffer()
+  const buffer = units === 0 ? empty() : native.buffer(shared)
   const ctor = constructors[dtype]
   if (facts.native && ctor) return new ctor(buffer, 0, units)
   return dataViewStore(dtype, buffer, 0, units, facts.littleEndian, unit)

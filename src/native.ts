@@ -8,6 +8,8 @@ import { disableGuard, registerErrorMaker } from '../index.js'
 import { makeError } from './errors.js'
 
 export {
+  attach as attachNative,
+  attachSync as attachNativeSync,
   create as createNative,
   createSync as createNativeSync,
   list as listNative,
@@ -15,7 +17,11 @@ export {
   type NativeArray,
   type NativeCreateOptions,
   type NativeFacts,
+  type NativeHandle,
+  NativeJob,
   type NativeOpenOptions,
+  type NativeReduced,
+  type NativeReduceOptions,
   type NativeWriter,
   open as openNative,
   openSync as openNativeSync,

@@ -1,6 +1,6 @@
 /** Opening: options are checked here, the file is opened natively, and the result is wrapped. */
 import { type DType, parseElementType } from './dtype.js'
-import { checkInteger, checkOptions, invalidArgType, invalidArgValue, show } from './errors.js'
+import { checkInteger, checkOptions, invalidArgType, invalidArgValue, MmapError, show } from './errors.js'
 import { checkIntegers, checkShape, type Order } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { listNative, listNativeSync, type NativeOpenOptions, openNative, openNativeSync } from './native.js'
@@ -8,6 +8,12 @@ import { checkPath, type PathLike } from './path.js'
 
 /** How stores behave: `r` refuses them, `r+` brings them to the file, `c` keeps them in this process. */
 export type Mode = 'r' | 'r+' | 'c'
+
+/** Where the bytes of an array live: an ArrayBuffer over the mapping itself, or a SharedArrayBuffer. */
+export type Backing = 'external' | 'shared'
+
+/** A lock of a whole file: 'shared' by any number of arrays, or 'exclusive' to one. */
+export type Lock = 'shared' | 'exclusive'
 
 /** The formats that can be opened. */
 export type Format = 'mmap' | 'npy' | 'safetensors' | 'npz' | 'raw'
@@ -32,8 +38,21 @@ export interface OpenOptions<D extends DType = DType> {
   order?: Order | undefined
   /** Refuse bytes after the array and padding that is not zero. */
   strict?: boolean | undefined
-  /** Where the bytes live; 'external' (and 'auto') is an ArrayBuffer over the mapping itself. */
-  backing?: 'auto' | 'external' | undefined
+  /**
+   * A lock of the whole file, held until the array is closed: 'shared' beside other shared ones, 'exclusive' alone. It is
+   * had at once or refused with ERR_LOCKED, and keeps out only those who ask for one (and `create` with `overwrite`).
+   */
+  lock?: Lock | undefined
+  /**
+   * A SharedArrayBuffer over the mapping, which workers share and `Atomics` work on: the same as `backing: 'shared'`.
+   * ERR_FEATURE_UNAVAILABLE_ON_PLATFORM in a runtime that cannot make one (Node.js 20).
+   */
+  shared?: boolean | undefined
+  /**
+   * Where the bytes live: 'external' is an ArrayBuffer over the mapping itself, 'shared' a SharedArrayBuffer, 'auto' (the
+   * default) what `shared` says. 'wasm' and 'window' are ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+   */
+  backing?: 'auto' | Backing | 'wasm' | 'window' | undefined
 }
 
 const MODES: Readonly<Record<string, Mode>> = {
@@ -45,15 +64,15 @@ const MODES: Readonly<Record<string, Mode>> = {
   copyonwrite: 'c',
 }
 
-/** The formats that can be opened. */
-const FORMATS: readonly Format[] = ['mmap', 'npy', 'safetensors', 'npz', 'raw']
+/** The formats that can be opened, as values. */
+export const FORMATS: readonly Format[] = ['mmap', 'npy', 'safetensors', 'npz', 'raw']
 
 /**
  * Opens an array file and maps it, without holding up the main thread; the time does not depend on its size.
  *
  * Rejects with an `MmapError`: the OS's refusals (`ENOENT`, `EACCES`, `EISDIR`, ...), ERR_INVALID_MAGIC,
  * ERR_UNSUPPORTED_VERSION, ERR_INVALID_HEADER, ERR_FILE_TOO_SHORT, ERR_TRAILING_DATA, ERR_UNSUPPORTED_DTYPE,
- * ERR_DTYPE_MISMATCH, ERR_SHAPE_MISMATCH, ERR_TOO_LARGE. Wrong arguments reject with Node's codes.
+ * ERR_DTYPE_MISMATCH, ERR_SHAPE_MISMATCH, ERR_TOO_LARGE, ERR_LOCKED. Wrong arguments reject with Node's codes.
  */
 export async function open<D extends DType = DType>(
   path: PathLike,
@@ -61,14 +80,16 @@ export async function open<D extends DType = DType>(
 ): Promise<MmapArray<D>> {
   const file = checkPath(path)
   const native = checkOpen(options)
-  return MmapArray.wrap(await openNative(file, native), file, native.mode as Mode)
+  const backing = checkBacking(options, file)
+  return MmapArray.wrap(await openNative(file, native), file, native.mode as Mode, backing)
 }
 
 /** Opens an array file and maps it before it returns; options are those of `open`, and it throws what that rejects with. */
 export function openSync<D extends DType = DType>(path: PathLike, options?: OpenOptions<D>): MmapArray<D> {
   const file = checkPath(path)
   const native = checkOpen(options)
-  return MmapArray.wrap(openNativeSync(file, native), file, native.mode as Mode)
+  const backing = checkBacking(options, file)
+  return MmapArray.wrap(openNativeSync(file, native), file, native.mode as Mode, backing)
 }
 
 /** One array of a file, as `list` finds it. */
@@ -107,20 +128,20 @@ const OPTIONS = [
   'strides',
   'order',
   'strict',
+  'lock',
+  'shared',
   'backing',
 ]
+const BACKINGS: readonly string[] = ['auto', 'external', 'shared', 'wasm', 'window']
 /** What only 'raw' takes: other formats say it themselves. */
 const RAW_OPTIONS = ['offset', 'strides', 'order'] as const
 
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
-  const { mode = 'r', dtype, shape, format, name, strict = false, backing = 'auto' } = options ?? {}
-  const { offset, strides, order } = options ?? {}
+  const { mode = 'r', dtype, shape, format, name, strict = false } = options ?? {}
+  const { offset, strides, order, lock } = options ?? {}
   if (typeof strict !== 'boolean') throw invalidArgType('strict', 'of type boolean', strict)
   if (name !== undefined && typeof name !== 'string') throw invalidArgType('name', 'of type string', name)
-  if (!['auto', 'external'].includes(backing)) {
-    throw invalidArgValue('backing', `must be 'auto' or 'external'`, backing)
-  }
   if (format === 'raw' && dtype === undefined)
     throw invalidArgType('dtype', "of type string for format 'raw'", dtype)
   for (const option of RAW_OPTIONS) {
@@ -142,6 +163,7 @@ function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
     ...(offset !== undefined && { offset: checkInteger('offset', offset, 0) }),
     ...(raw.strides !== undefined && { strides: checkIntegers(raw.strides, 'strides') }),
     ...(order !== undefined && { order }),
+    ...(lock !== undefined && { lock: checkLock(lock) }),
   }
 }
 
@@ -160,13 +182,42 @@ function wholeNumbers(shape: readonly number[] | undefined, strides: readonly nu
   return { shape: shape?.slice(0, -1), strides: strides?.slice(0, -1).map((stride) => stride / 2) }
 }
 
-function checkMode(mode: unknown): Mode {
+/** A mode in its short name, checked. */
+export function checkMode(mode: unknown): Mode {
   if (typeof mode !== 'string') throw invalidArgType('mode', 'of type string', mode)
   const found = Object.hasOwn(MODES, mode) ? MODES[mode] : undefined
   if (found === undefined) {
     throw invalidArgValue('mode', `must be one of ${Object.keys(MODES).map(show).join(', ')}`, mode)
   }
   return found
+}
+
+/** Where the bytes are to live, checked. */
+function checkBacking(options: OpenOptions | undefined, path: string): Backing {
+  const { shared, backing = 'auto' } = options ?? {}
+  if (shared !== undefined && typeof shared !== 'boolean')
+    throw invalidArgType('shared', 'of type boolean', shared)
+  if (typeof backing !== 'string') throw invalidArgType('backing', 'of type string', backing)
+  if (!BACKINGS.includes(backing)) {
+    throw invalidArgValue('backing', `must be one of ${BACKINGS.map(show).join(', ')}`, backing)
+  }
+  if (backing === 'wasm' || backing === 'window') {
+    const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
+    throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
+  }
+  if (backing === 'auto') return shared ? 'shared' : 'external'
+  if (shared !== undefined && shared !== (backing === 'shared')) {
+    throw invalidArgValue('backing', `must be 'auto' beside shared: ${shared}, or say the same`, backing)
+  }
+  return backing
+}
+
+/** A lock, checked. */
+export function checkLock(lock: unknown): Lock {
+  if (typeof lock !== 'string') throw invalidArgType('lock', 'of type string', lock)
+  if (lock !== 'shared' && lock !== 'exclusive')
+    throw invalidArgValue('lock', `must be 'shared' or 'exclusive'`, lock)
+  return lock
 }
 
 /** A format of those that the caller offers, checked. */

@@ -1,16 +1,17 @@
 //! New files that appear whole or not at all.
 //!
 //! The data goes to a file in the same folder that has no name yet, or a temporary one, and takes the target's name in
-//! one rename after everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
+//! one step after everything is on disk. Nobody ever sees half a file, an array mapped from a replaced file keeps its contents
 //! (the old file lives on without a name), and a failure leaves what was there before.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
 use crate::dtype::ElementType;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::file;
 use crate::format::{self, Format, Raw, Request};
 use crate::header::Header;
@@ -28,6 +29,8 @@ pub struct CreateOptions {
     /// The order of the elements in the file.
     pub order: Order,
     /// Replace a file that is there; `EEXIST` otherwise.
+    ///
+    /// The new file takes over its permissions, and its owner and group as far as the process may.
     pub overwrite: bool,
     /// Reserve the disk space first, so that a full disk is `ENOSPC` here and not a fault on a later store.
     pub reserve: bool,
@@ -71,6 +74,8 @@ pub struct Writer {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
+    /// The file to be replaced, locked.
+    held: Option<File>,
     folder: Folder,
 }
 
@@ -78,7 +83,9 @@ impl Writer {
     /// Starts a file for an array of `shape` (elements along each axis, complex ones whole), zeros until written to.
     ///
     /// # Errors
-    /// `EEXIST` where a file is there and `overwrite` is off, `ENOSPC` where the space cannot be reserved, any other
+    /// `EEXIST` where a file is there and `overwrite` is off, [`Error::Locked`] where one is to be replaced that somebody
+    /// has locked, `ENOSPC` where the space cannot be reserved, `EFBIG` past
+    /// a limit on the length of files (in a process that ignores SIGXFSZ; any other is ended by it), any other
     /// [`Error::Io`]; [`Error::TooLarge`] and [`Error::UnsupportedDtype`] where the format cannot say it.
     pub fn begin(
         path: &Path,
@@ -102,6 +109,7 @@ impl Writer {
         let failed = |syscall| move |error| Error::io(syscall, path, error);
 
         let target = follow_links(path).map_err(failed("open"))?;
+        fault::point("lstat").map_err(failed("open"))?;
         let replaced = match std::fs::symlink_metadata(&target) {
             Ok(_) if !options.overwrite => {
                 return Err(Error::io("open", path, io::ErrorKind::AlreadyExists.into()));
@@ -109,9 +117,9 @@ impl Writer {
             Ok(metadata) => {
                 // A rename would put a file in the place of a device or a socket.
                 file::check_regular(&metadata).map_err(failed("open"))?;
+                fault::point("open").map_err(failed("open"))?;
                 // Whoever may not write the file may not replace it either, as with every other way of writing it.
-                OpenOptions::new().write(true).open(&target).map_err(failed("open"))?;
-                Some(metadata)
+                Some((metadata, file::hold(&target, path)?))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("open", path, error)),
@@ -119,16 +127,23 @@ impl Writer {
 
         let folder = Folder::open(folder_of(&target)).map_err(failed("open"))?;
         let (file, temp) = Temp::create(&target, replaced.is_some()).map_err(failed("open"))?;
-        if let Some(metadata) = replaced {
-            sys::keep_owner(&file, &metadata).map_err(failed("fchown"))?;
-            file.set_permissions(metadata.permissions()).map_err(failed("fchmod"))?;
+        if let Some((metadata, _)) = &replaced {
+            let permissions = sys::keep_owner(&file, metadata).map_err(failed("fchown"))?;
+            // Where the group is another one, a list would say what that one may do.
+            let same = permissions == metadata.permissions();
+            fault::point("fchmod")
+                .and_then(|()| file.set_permissions(permissions))
+                .map_err(failed("fchmod"))?;
+            if same {
+                sys::keep_access_list(&file, &target).map_err(failed("fsetxattr"))?;
+            }
         }
         let len = header.file_len();
         // A raw file without elements has no bytes, and no system reserves none.
         if options.reserve && len > 0 {
             sys::reserve(&file, len).map_err(failed("fallocate"))?;
         } else {
-            file.set_len(len).map_err(failed("ftruncate"))?;
+            sys::set_len(&file, len).map_err(failed("ftruncate"))?;
         }
         sys::write_all_at(&file, &bytes, 0).map_err(failed("write"))?;
         Ok(Self {
@@ -138,6 +153,7 @@ impl Writer {
             target,
             path: path.to_path_buf(),
             overwrite: options.overwrite,
+            held: replaced.map(|(_, held)| held),
             folder,
         })
     }
@@ -207,61 +223,109 @@ impl Writer {
     /// Brings the file to disk under its name.
     ///
     /// # Errors
-    /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`].
+    /// `EEXIST` where somebody made the file meanwhile and `overwrite` is off, any other [`Error::Io`]. After one with
+    /// `fsync` of the folder the new file is there, whole, and only not known to outlast a power loss.
     pub fn commit(self) -> Result<()> {
-        let Self { file, mut temp, target, path, overwrite, folder, .. } = self;
+        let Self { file, mut temp, target, path, overwrite, folder, held, .. } = self;
+        // Kept to the end; a file that was made meanwhile is replaced on the same terms.
+        let held = if overwrite && held.is_none() && target.is_file() {
+            Some(file::hold(&target, &path)?)
+        } else {
+            held
+        };
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
-        sys::sync_all(&file).map_err(failed.clone()("fsync"))?;
-        let name = temp.name(&file).map_err(failed.clone()("link"))?;
-        let renamed =
-            if overwrite { sys::rename_over(name, &target) } else { sys::rename_new(name, &target) };
-        renamed.map_err(failed.clone()("rename"))?;
+        fault::point("fsync").and_then(|()| sys::sync_all(&file)).map_err(failed.clone()("fsync"))?;
+        if !temp.link(&file, &target, overwrite).map_err(failed.clone()("link"))? {
+            let name = temp.name(&file).map_err(failed.clone()("link"))?;
+            // Windows does not always replace a file that is open. A lock that is taken in the moment between is one of a
+            // file that was replaced, which whoever takes it finds out.
+            let _held = held.filter(|_| !cfg!(windows));
+            let renamed = if overwrite { sys::rename(name, &target) } else { sys::rename_new(name, &target) };
+            renamed.map_err(failed.clone()("rename"))?;
+        }
         temp.keep();
+        sys::unlock(&file);
         folder.sync().map_err(failed("fsync"))
     }
 }
 
 /// A file on its way to a name: without one where the system has such files, else under a temporary one, which is
 /// removed when dropped. A file without a name is gone with the process, however that ends.
+///
+/// A name outlives a killed process. So the file is locked for as long as it has a temporary one, and the first name
+/// tried follows from the target's: whoever creates the target next finds the name taken, the file without a lock, and
+/// removes it.
 #[derive(Debug)]
 struct Temp {
-    folder: PathBuf,
+    target: PathBuf,
+    /// Of the target's name.
+    hash: u64,
     path: Option<PathBuf>,
 }
 
 impl Temp {
     /// Makes a file in the folder of `target`; one that replaces another is private until it has its permissions.
     fn create(target: &Path, private: bool) -> io::Result<(File, Self)> {
-        let mut temp = Self { folder: folder_of(target).to_path_buf(), path: None };
+        // The same in every process of one build of this library; another build only finds nothing.
+        let mut hasher = DefaultHasher::new();
+        target.file_name().hash(&mut hasher);
+        let mut temp = Self { target: target.to_path_buf(), hash: hasher.finish(), path: None };
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         if private {
             sys::owner_only(&mut options);
         }
-        if let Some(file) = sys::open_unnamed(&mut options.clone(), &temp.folder)? {
+        if let Some(file) = sys::open_unnamed(&mut options.clone(), folder_of(target))? {
             return Ok((file, temp));
         }
         options.create_new(true);
-        let file = temp.with_name(|path| options.open(path))?;
+        let file = temp.with_name(|path| {
+            fault::point("create")?;
+            let file = options.open(path)?;
+            // Before it was locked it looked abandoned, and may be gone.
+            if sys::lock(&file) && sys::has_name(&file, path) {
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+        })?;
         Ok((file, temp))
+    }
+
+    /// Gives a file without a name the name `target` at once, so that even a kill has nothing to leave; false where it
+    /// has to be put in the place of another file, or has a name.
+    fn link(&self, file: &File, target: &Path, overwrite: bool) -> io::Result<bool> {
+        if self.path.is_some() {
+            return Ok(false);
+        }
+        match sys::link(file, target) {
+            Err(error) if overwrite && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 
     /// The file's name, given to it now if it has none.
     fn name(&mut self, file: &File) -> io::Result<&Path> {
         if self.path.is_none() {
+            // Nobody else knows the file, so nobody can be in the way.
+            sys::lock(file);
             self.with_name(|path| sys::link(file, path))?;
         }
         Ok(self.path.as_deref().unwrap_or(Path::new("")))
     }
 
-    /// Calls `make` with names that nobody has thought of, until one is free.
+    /// Calls `make` with the target's temporary name, then with names that nobody has thought of, until one is free.
     fn with_name<T>(&mut self, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        let mut unique = self.hash;
         loop {
             // A fixed length whatever the target's name, which may be as long as names can be.
-            let unique = RandomState::new().build_hasher().finish();
-            let path = self.folder.join(format!(".mmap-ndarray-{unique:016x}.tmp"));
+            let path = folder_of(&self.target).join(format!(".mmap-ndarray-{unique:016x}.tmp"));
             match make(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !sys::remove_abandoned(&path, &self.target) {
+                        unique = RandomState::new().build_hasher().finish();
+                    }
+                }
                 Err(error) => return Err(error),
                 Ok(value) => {
                     self.path = Some(path);
@@ -296,6 +360,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_path_buf();
     // As many links as Linux follows before it says ELOOP.
     for _ in 0..40 {
+        fault::point("readlink")?;
         match std::fs::read_link(&target) {
             Ok(link) => target = folder_of(&target).join(link),
             Err(_) => return Ok(target),

@@ -188,6 +188,12 @@ impl ElementType {
         Ok(Self { dtype, byte_order, complex })
     }
 
+    /// The same type in this machine's byte order.
+    #[must_use]
+    pub(crate) const fn native(self) -> Self {
+        Self { byte_order: ByteOrder::NATIVE, ..self }
+    }
+
     /// The long name: `float32`, `complex64`.
     #[must_use]
     pub const fn name(self) -> &'static str {

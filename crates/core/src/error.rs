@@ -189,6 +189,28 @@ pub enum Error {
         reason: Loss,
     },
 
+    /// Somebody else holds the file's lock.
+    #[error(
+        "{}the file is locked: an array of it is open with a lock, in this process or another. \
+         Close that array, then try again",
+        At(path)
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The path names another file than the one that was opened, or none.
+    #[error(
+        "{}the file at this path is no longer the one that was opened: it was replaced, renamed or removed. \
+         Open the path again for what is there now",
+        At(path)
+    )]
+    Stale {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// More than this process can address, or than a format can say.
     #[error("{}too large: {reason}", At(path))]
     TooLarge {
@@ -213,6 +235,17 @@ pub enum Error {
         /// What was found and what was expected.
         reason: String,
     },
+
+    /// An argument that makes no sense, or none for this array.
+    #[error("{reason}")]
+    InvalidValue {
+        /// What was found and what was expected.
+        reason: String,
+    },
+
+    /// The caller stopped the work.
+    #[error("The operation was aborted")]
+    Aborted,
 }
 
 impl Error {
@@ -231,14 +264,17 @@ impl Error {
             Self::UnsupportedDtype { .. } => "ERR_UNSUPPORTED_DTYPE",
             Self::DtypeMismatch { .. } => "ERR_DTYPE_MISMATCH",
             Self::ShapeMismatch { .. } => "ERR_SHAPE_MISMATCH",
-            Self::InvalidName { .. } => "ERR_INVALID_ARG_VALUE",
+            Self::InvalidName { .. } | Self::InvalidValue { .. } => "ERR_INVALID_ARG_VALUE",
             Self::NotContiguous { .. } => "ERR_NOT_CONTIGUOUS",
             Self::ReadOnly { .. } => "ERR_READ_ONLY",
             Self::Closed { .. } => "ERR_CLOSED",
             Self::MappingLost { .. } => "ERR_MAPPING_LOST",
+            Self::Locked { .. } => "ERR_LOCKED",
+            Self::Stale { .. } => "ERR_STALE",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
+            Self::Aborted => "ABORT_ERR",
         }
     }
 
@@ -280,9 +316,11 @@ impl Error {
             | Self::ReadOnly { path }
             | Self::Closed { path }
             | Self::MappingLost { path, .. }
+            | Self::Locked { path }
+            | Self::Stale { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
-            Self::OutOfRange { .. } => return None,
+            Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => return None,
         };
         (!path.as_os_str().is_empty()).then_some(path)
     }
@@ -303,9 +341,11 @@ impl Error {
             | Self::ReadOnly { path }
             | Self::Closed { path }
             | Self::MappingLost { path, .. }
+            | Self::Locked { path }
+            | Self::Stale { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
-            Self::OutOfRange { .. } => None,
+            Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => None,
         }
     }
 
@@ -347,6 +387,10 @@ impl Error {
 
     pub(crate) fn out_of_range(reason: impl Into<String>) -> Self {
         Self::OutOfRange { reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_value(reason: impl Into<String>) -> Self {
+        Self::InvalidValue { reason: reason.into() }
     }
 }
 

@@ -12,7 +12,7 @@
 
 use crate::dtype::{ByteOrder, DType, ElementType};
 use crate::error::{Error, Result};
-use crate::format::Format;
+use crate::format::{Format, Raw};
 use crate::layout::{MAX_NDIM, Order, byte_count, contiguous_strides, element_count, reach};
 
 /// The description of one array in a file.
@@ -242,6 +242,26 @@ impl Header {
                 reach = reach.max(stride.saturating_mul(n));
                 overlaps
             })
+    }
+
+    /// The same elements as those of a raw file are described; `None` where neighbours are not whole elements apart.
+    #[must_use]
+    pub fn to_raw(&self) -> Option<Raw> {
+        let parts = usize::from(self.element.complex);
+        let ndim = self.shape.len().checked_sub(parts)?;
+        let size = i64::try_from(self.element.size()).ok()?;
+        let unit = i64::try_from(self.unit).ok()?;
+        let stride = |&stride: &i64| {
+            let bytes = stride.checked_mul(unit)?;
+            (bytes.checked_rem(size)? == 0).then_some(bytes.checked_div(size)?)
+        };
+        Some(Raw {
+            element: self.element,
+            shape: Some(self.shape.get(..ndim)?.to_vec()),
+            offset: self.offset.checked_mul(self.unit)?.checked_add(self.data_offset)?,
+            strides: Some(self.strides.get(..ndim)?.iter().map(stride).collect::<Option<_>>()?),
+            order: Order::C,
+        })
     }
 
     /// Bytes of a file that ends with its array.

@@ -32,7 +32,8 @@ use crate::sys::Zeros;
 ///    ([`Mode::ReadOnly`] where memory is promised strictly) is made so page by page by the guard.
 /// 2. The range lay inside the file when it was mapped. A page that the file has lost since is replaced by zeros when it
 ///    is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
-///    After [`Mapping::retire`] the range holds zero pages of its own, and the file is out of reach.
+///    After [`Mapping::retire`] the range holds zero pages of its own (on Windows the guard brings them when they are
+///    touched), and the file is out of reach.
 /// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
 ///    must be acceptable to the reader.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ pub struct Mapping {
     len: usize,
     /// Byte of the file where the range ends.
     end: u64,
+    /// How many leases there are; `None` after the last one has ended.
+    users: Mutex<Option<usize>>,
+    /// Whether the file's lock is to be given back.
+    locked: bool,
     mode: Mode,
     /// Whether somebody has been told of a loss.
     told: AtomicBool,
@@ -60,13 +65,20 @@ struct Backing {
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `file` from byte `offset` on.
+    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on.
     ///
     /// The caller has checked that the file holds them.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
-    pub(crate) fn new(file: File, offset: u64, len: u64, mode: Mode, path: &Path) -> Result<Self> {
+    pub(crate) fn new(
+        file: File,
+        locked: bool,
+        offset: u64,
+        len: u64,
+        mode: Mode,
+        path: &Path,
+    ) -> Result<Self> {
         let Some(size) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
@@ -89,7 +101,10 @@ impl Mapping {
             region = Some(pages);
         }
         backing.file = Some(Arc::new(file));
-        Ok(Self { backing: Mutex::new(backing), region, len: size, end, mode, told: AtomicBool::new(false) })
+        let backing = Mutex::new(backing);
+        let users = Mutex::new(Some(0));
+        let told = AtomicBool::new(false);
+        Ok(Self { backing, region, len: size, end, users, locked, mode, told })
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -120,6 +135,15 @@ impl Mapping {
     pub fn lost(&self) -> Option<Loss> {
         let backing = self.backing();
         backing.guarded.as_ref().map_or(backing.lost, Registration::lost)
+    }
+
+    /// Notes a loss that was found without a fault.
+    fn lose(&self, loss: Loss) {
+        let mut backing = self.backing();
+        match &backing.guarded {
+            Some(guarded) => guarded.lose(loss),
+            None => backing.lost = backing.lost.or(Some(loss)),
+        }
     }
 
     /// Fails if something was lost. Whoever asks is told, and [`report`](Self::report) is then silent.
@@ -158,10 +182,8 @@ impl Mapping {
                 }
                 sys::sync_data(&file)?;
                 // The system calls it a success, too, when the file has become shorter than what was stored.
-                if file.metadata()?.len() < self.end
-                    && let Some(guarded) = &self.backing().guarded
-                {
-                    guarded.lose(Loss::Truncated);
+                if file.metadata()?.len() < self.end {
+                    self.lose(Loss::Truncated);
                 }
                 Ok(())
             }
@@ -169,20 +191,48 @@ impl Mapping {
         }
     }
 
-    /// Lets go of the file while the addresses stay taken: zero pages take the place of the file's.
+    /// Counts one more lease; false after the last one has ended.
+    pub(crate) fn enter(&self) -> bool {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        *users = users.and_then(|users| users.checked_add(1));
+        users.is_some()
+    }
+
+    /// Counts one lease less; the last one retires the mapping.
+    ///
+    /// # Errors
+    /// Those of [`retire`](Self::retire).
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        *users = users.and_then(|users| users.checked_sub(1)).filter(|&users| users > 0);
+        if users.is_some() {
+            return Ok(());
+        }
+        match self.retire() {
+            // No zero pages are to be had here (Windows, without the guard): the file stays mapped until its holders are gone.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Lets go of the file and its lock while the addresses stay taken: zero pages take the place of the file's.
     ///
     /// For an owner who is done with the file while somebody may still hold a pointer. What was stored to a shared
     /// mapping is in the file; later stores go nowhere.
     ///
     /// # Errors
-    /// What the system said; then the file's pages are still there.
+    /// What the system said; then the file's pages are still there. The lock is given back all the same.
     pub fn retire(&self) -> io::Result<()> {
         let mut backing = self.backing();
-        if let (Some(region), Some(_)) = (&self.region, &backing.file) {
-            self.blank(region, &mut backing)?;
-        }
+        let Some(file) = backing.file.clone() else {
+            return Ok(());
+        };
+        let replaced = self.region.as_ref().map_or(Ok(()), |region| self.blank(region, &mut backing));
+        // Closing the file would do it, but not while a flush holds it.
+        let unlocked = if self.locked { sys::release(&file) } else { Ok(()) };
+        replaced?;
         backing.file = None;
-        Ok(())
+        unlocked
     }
 
     #[cfg(unix)]

@@ -1,17 +1,20 @@
 //! An open array: what TypeScript's `MmapArray` holds.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mmap_ndarray_core::kernel::{self, RawView};
-use mmap_ndarray_core::{ByteOrder, DynMmapArray, ElementType, Error as CoreError, Result as CoreResult};
+use mmap_ndarray_core::{
+    ByteOrder, DynMmapArray, ElementType, Error as CoreError, Lease, Result as CoreResult,
+};
 use napi::bindgen_prelude::{Object, Unknown};
 use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::buffer::{self, Buffer};
-use crate::convert::{NativeLayout, number, size};
+use crate::convert::{NativeHandle, NativeLayout, distance, number, size};
 use crate::error::js_error;
+use crate::reduce::{NativeJob, NativeReduceOptions, NativeReduced, Reduction};
 use crate::task;
 
 /// What is known of an array for as long as it is open.
@@ -51,14 +54,17 @@ pub struct NativeArray {
 
 struct Open {
     array: DynMmapArray,
+    /// Of this environment; the buffer's finalizers own it as well.
+    lease: Arc<Lease>,
     buffer: Buffer,
 }
 
 #[napi]
 impl NativeArray {
-    pub(crate) fn new(array: DynMmapArray) -> Self {
+    pub(crate) fn new((array, lease): (DynMmapArray, Lease)) -> Self {
         let path = array.file_path().to_path_buf();
-        Self { open: Mutex::new(Some(Open { array, buffer: Buffer::default() })), path }
+        let open = Open { array, lease: Arc::new(lease), buffer: Buffer::default() };
+        Self { open: Mutex::new(Some(open)), path }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -83,16 +89,12 @@ impl NativeArray {
             let header = array.header();
             let numbers =
                 |counts: &[u64]| counts.iter().map(|&n| number(n, "an axis")).collect::<CoreResult<_>>();
-            let stride = |&stride: &i64| {
-                let magnitude = number(stride.unsigned_abs(), "a stride")?;
-                Ok(if stride < 0 { -magnitude } else { magnitude })
-            };
             Ok(NativeFacts {
                 dtype: header.dtype().name().to_owned(),
                 descr: header.descr().to_owned(),
                 format: header.format().name().to_owned(),
                 shape: numbers(header.shape())?,
-                stride: array.strides().iter().map(stride).collect::<CoreResult<_>>()?,
+                stride: array.strides().iter().map(|&stride| distance(stride)).collect::<CoreResult<_>>()?,
                 offset: number(header.offset(), "the offset")?,
                 unit: number(header.unit(), "the unit")?,
                 units: number(array.units(), "the size")?,
@@ -103,10 +105,10 @@ impl NativeArray {
         })
     }
 
-    /// The bytes of the elements: always the same `ArrayBuffer`, never a copy.
-    #[napi(catch_unwind, ts_return_type = "ArrayBuffer")]
-    pub fn buffer<'env>(&self, env: &'env Env) -> Result<Unknown<'env>> {
-        self.with(env, |Open { array, buffer }| buffer.get(env, array))
+    /// The bytes of the elements: always the same buffer, never a copy. The first call says whether it is a shared one.
+    #[napi(catch_unwind, ts_return_type = "ArrayBuffer | SharedArrayBuffer")]
+    pub fn buffer<'env>(&self, env: &'env Env, shared: bool) -> Result<Unknown<'env>> {
+        self.with(env, |Open { array, lease, buffer }| buffer.get(env, array, lease, shared))
     }
 
     /// Stores one element, given as bytes, everywhere in `layout`.
@@ -176,6 +178,47 @@ impl NativeArray {
         })
     }
 
+    /// Reduces the elements of `layout`: one result, or the two of `minmax`.
+    #[napi(catch_unwind)]
+    pub fn reduce_sync(
+        &self,
+        env: Env,
+        name: String,
+        layout: NativeLayout,
+        options: NativeReduceOptions,
+        job: &NativeJob,
+    ) -> Result<Vec<NativeReduced>> {
+        self.with(&env, |open| {
+            let layout = layout.check(open.array.units())?;
+            let reduced = Reduction::new(&name, options, job)?.run(&open.array, &layout)?;
+            reduced.into_iter().map(NativeReduced::new).collect()
+        })
+    }
+
+    /// Reduces the elements of `layout` without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<Array<NativeReduced>>")]
+    pub fn reduce<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        layout: NativeLayout,
+        options: NativeReduceOptions,
+        job: &NativeJob,
+    ) -> Result<Object<'env>> {
+        let (array, layout, reduction) = self.with(env, |open| {
+            let layout = layout.check(open.array.units())?;
+            Ok((open.array.clone(), layout, Reduction::new(&name, options, job)?))
+        })?;
+        task::promise(
+            env,
+            move || reduction.run(&array, &layout),
+            |env, reduced| {
+                let reduced = reduced.into_iter().map(NativeReduced::new).collect::<CoreResult<Vec<_>>>();
+                reduced.map_err(|error| js_error(env, error))
+            },
+        )
+    }
+
     /// Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on.
     #[napi(catch_unwind)]
     pub fn flush_sync(&self, env: Env, offset: f64, len: f64) -> Result<()> {
@@ -196,22 +239,34 @@ impl NativeArray {
         self.with(&env, |open| Ok(open.array.lost().is_some()))
     }
 
+    /// Whether the path names another file than the one that is open, or none.
+    #[napi(catch_unwind)]
+    pub fn is_stale(&self, env: Env) -> Result<bool> {
+        self.with(&env, |open| open.array.is_stale())
+    }
+
+    /// A name for this array, for `attach` in another thread or process.
+    #[napi(catch_unwind)]
+    pub fn to_handle(&self, env: Env) -> Result<NativeHandle> {
+        self.with(&env, |open| NativeHandle::try_from(open.array.to_handle()))
+    }
+
     /// Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
     ///
     /// Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so.
     ///
-    /// The pages are unmapped when work under way has let go of them as well; a buffer that JavaScript has moved
-    /// elsewhere keeps them until it is collected.
+    /// The file goes when no other environment has the array open. The pages are unmapped when work under way has let
+    /// go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
     #[napi(catch_unwind)]
     pub fn close(&self, env: Env) -> Result<()> {
-        let taken = self.lock().take();
-        match taken {
-            Some(Open { array, buffer }) => {
-                buffer.close(&env)?;
-                array.report_loss().map_err(|error| js_error(&env, error))
-            }
-            None => Ok(()),
-        }
+        let Some(Open { array, lease, buffer }) = self.lock().take() else {
+            return Ok(());
+        };
+        let detached = buffer.close(&env);
+        let failed = |source| CoreError::Io { syscall: "mmap", path: self.path.clone(), source };
+        let ended = lease.end().map_err(|error| js_error(&env, failed(error)));
+        let kept = array.report_loss().map_err(|error| js_error(&env, error));
+        detached.and(ended).and(kept)
     }
 }
 

@@ -4,8 +4,9 @@
 //! constructors copy everything without a word where the runtime forbids external memory (Electron); here a refusal
 //! is an error that says so.
 //!
-//! `close` detaches the buffer and retires the mapping: zero pages take the place of the file's, and the file is closed.
-//! The addresses stay taken until the last who may hold a pointer to them is gone, which the owners of the [`Mapping`] are. Two kinds
+//! `close` detaches the buffer and ends this environment's [`Lease`]. With the last lease the mapping is retired: zero pages
+//! take the place of the file's, and the file is closed. The addresses stay taken until the last who may hold a pointer
+//! to them is gone, which the owners of leases, ended or not, are. Two kinds
 //! of holders outlive `close`: a buffer that JavaScript has moved elsewhere (`transfer`), and an operation of Node.js
 //! that still works on the buffer on another thread (`fs.read`, zlib). The latter keeps the `ArrayBuffer` object alive,
 //! so the object has a finalizer of its own beside that of its memory. Were the addresses given back at once, a read
@@ -13,26 +14,29 @@
 //!
 //! When an environment ends, its finalizers run although a buffer that it has given away may live on elsewhere. Then the
 //! addresses are never given back.
+//!
+//! A `SharedArrayBuffer` cannot be detached, and lives on in every environment that it was posted to. It owns the lease
+//! until the last of them has let go of it, which may be on any thread.
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mmap_ndarray_core::kernel::RawView;
-use mmap_ndarray_core::{DType, DynMmapArray, Error as CoreError, Layout, Mapping, Result as CoreResult};
+use mmap_ndarray_core::{DType, DynMmapArray, Error as CoreError, Layout, Lease, Result as CoreResult};
 use napi::bindgen_prelude::{FromNapiValue, JsValue};
 use napi::{Env, Error, Result, Status, Unknown, sys};
 
 use crate::convert::NativeLayout;
 
-/// The one `ArrayBuffer` of an array, made when first asked for.
+/// The one buffer of an array in this environment, made when first asked for.
 #[derive(Default)]
 pub(crate) struct Buffer(Option<Made>);
 
 struct Made {
     /// Weak: the buffer belongs to JavaScript.
     reference: Reference,
-    mapping: Arc<Mapping>,
+    shared: bool,
 }
 
 /// A weak reference of the environment, deleted when dropped.
@@ -47,16 +51,22 @@ struct Reference {
 unsafe impl Send for Reference {}
 
 impl Buffer {
-    /// The array's bytes as an `ArrayBuffer`: the same object for as long as JavaScript holds it.
-    pub(crate) fn get<'env>(&mut self, env: &'env Env, array: &DynMmapArray) -> CoreResult<Unknown<'env>> {
+    /// The array's bytes as an `ArrayBuffer`, or as a shared one: the same object for as long as JavaScript holds it.
+    pub(crate) fn get<'env>(
+        &mut self,
+        env: &'env Env,
+        array: &DynMmapArray,
+        lease: &Arc<Lease>,
+        shared: bool,
+    ) -> CoreResult<Unknown<'env>> {
         if let Some(value) = self.0.as_ref().and_then(|made| made.reference.value()) {
             // SAFETY:
             // - the value is one of this environment, just read from a reference of it.
             return unsafe { Unknown::from_napi_value(env.raw(), value) }
                 .map_err(|error| refused(array, &error.reason));
         }
-        let mapping = Arc::clone(array.mapping());
-        let value = external_buffer(env, array)?;
+        let value =
+            if shared { shared_buffer(env, array, lease) } else { external_buffer(env, array, lease) }?;
         let mut raw = ptr::null_mut();
         // SAFETY:
         // - `value` is an object of this environment; the count 0 makes the reference weak; `raw` takes the result.
@@ -64,24 +74,19 @@ impl Buffer {
         if status != sys::Status::napi_ok {
             return Err(refused(array, &format!("napi_create_reference: {}", Status::from(status))));
         }
-        self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, mapping });
+        self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, shared });
         // SAFETY:
         // - the value is one of this environment, made by the call above.
         unsafe { Unknown::from_napi_value(env.raw(), value) }.map_err(|error| refused(array, &error.reason))
     }
 
-    /// Detaches the buffer, so that every view of it has length 0, and lets go of the file.
+    /// Detaches the buffer, so that every view of it has length 0; a shared one cannot be.
     pub(crate) fn close(self, env: &Env) -> Result<()> {
-        let Some(Made { reference, mapping }) = self.0 else {
-            return Ok(());
-        };
-        if let Some(value) = reference.value() {
-            detach(env, value)?;
-        }
-        match mapping.retire() {
-            // No zero pages are to be had here (Windows): the file stays mapped until its holders are gone.
-            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(()),
-            done => done.map_err(|error| Error::from_reason(error.to_string())),
+        match self.0 {
+            Some(Made { reference, shared: false }) => {
+                reference.value().map_or(Ok(()), |value| detach(env, value))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -127,12 +132,12 @@ impl Drop for Reference {
 }
 
 /// Makes an `ArrayBuffer` over the mapping, or says why the runtime will not have it.
-fn external_buffer(env: &Env, array: &DynMmapArray) -> CoreResult<sys::napi_value> {
+fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
     let mapping = array.mapping();
-    let hint = owner(mapping);
+    let hint = owner(lease);
     let mut value = ptr::null_mut();
     // SAFETY:
-    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while `hint` owns the mapping.
+    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while `hint` owns the lease, and with it the mapping.
     // - `hint` is an owner of its own; `finalize` takes it back, once.
     // - a page that the file loses is replaced by the core's guard; not protected: the guard disabled (SIGBUS).
     let status = unsafe {
@@ -146,7 +151,7 @@ fn external_buffer(env: &Env, array: &DynMmapArray) -> CoreResult<sys::napi_valu
         )
     };
     if status == sys::Status::napi_ok {
-        let hint = owner(mapping);
+        let hint = owner(lease);
         // SAFETY:
         // - `value` is an object of this environment; `hint` is an owner of its own, which `finalize` takes back, once.
         let status =
@@ -161,12 +166,7 @@ fn external_buffer(env: &Env, array: &DynMmapArray) -> CoreResult<sys::napi_valu
     if status == sys::Status::napi_no_external_buffers_allowed {
         // A runtime that refuses before it looks at the buffer has not kept the hint.
         release(hint);
-        return Err(CoreError::Unavailable {
-            path: array.file_path().to_path_buf(),
-            reason: "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole \
-                     file would not be a mapping. Open the array in a plain Node.js process"
-                .to_owned(),
-        });
+        return Err(refused(array, CAGED));
     }
     // Node.js 20 runs the finalizer of a buffer that it found too large, on a later turn of the event loop; `hint` is
     // left to it.
@@ -181,29 +181,100 @@ fn external_buffer(env: &Env, array: &DynMmapArray) -> CoreResult<sys::napi_valu
     })
 }
 
-/// One more owner of the mapping, as a finalizer is given it.
-fn owner(mapping: &Arc<Mapping>) -> *mut c_void {
-    Arc::into_raw(Arc::clone(mapping)).cast_mut().cast()
+const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
+     not be a mapping. Open the array in a plain Node.js process";
+
+/// `node_api_create_external_sharedarraybuffer` of `node_api.h`; its finalizer is given the address and the hint.
+type CreateShared = unsafe extern "C" fn(
+    sys::napi_env,
+    *mut c_void,
+    usize,
+    Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    *mut c_void,
+    *mut sys::napi_value,
+) -> sys::napi_status;
+
+/// The function, in the runtimes that have it: not all that this addon loads into.
+fn create_shared() -> Option<CreateShared> {
+    static FOUND: OnceLock<Option<CreateShared>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        #[cfg(unix)]
+        let program = libloading::os::unix::Library::this();
+        #[cfg(windows)]
+        let program = libloading::os::windows::Library::this().ok()?;
+        // SAFETY:
+        // - the name is that of one function only, whose declaration `CreateShared` is.
+        // - the function stays where it is: the program that it is part of is not unloaded.
+        unsafe { program.get::<CreateShared>("node_api_create_external_sharedarraybuffer") }
+            .ok()
+            .map(|found| *found)
+    })
+}
+
+/// Makes a `SharedArrayBuffer` over the mapping, or says why the runtime will not have it.
+fn shared_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
+    let Some(create) = create_shared() else {
+        return Err(refused(
+            array,
+            "this runtime makes no SharedArrayBuffer over a file. Use Node.js 22.23.3, 24.16, 26.1 or later, or open \
+             the array without `shared` and attach to it in each worker",
+        ));
+    };
+    let mapping = array.mapping();
+    let hint = owner(lease);
+    let mut value = ptr::null_mut();
+    // SAFETY:
+    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while `hint` owns the lease, and with it the
+    //   mapping.
+    // - `hint` is an owner of its own; `finalize_shared` takes it back, once.
+    // - not protected: the file made shorter (SIGBUS).
+    let status = unsafe {
+        create(env.raw(), mapping.as_ptr().cast(), mapping.len(), Some(finalize_shared), hint, &raw mut value)
+    };
+    match status {
+        sys::Status::napi_ok => Ok(value),
+        sys::Status::napi_no_external_buffers_allowed => {
+            // A runtime that refuses before it looks at the buffer has not kept the hint.
+            release(hint);
+            Err(refused(array, CAGED))
+        }
+        // `hint` is left to a runtime that may have kept it.
+        status => {
+            clear_exception(env);
+            let name = "node_api_create_external_sharedarraybuffer";
+            Err(refused(array, &format!("{name}: {}", Status::from(status))))
+        }
+    }
+}
+
+/// One more owner of the lease, as a finalizer is given it.
+fn owner(lease: &Arc<Lease>) -> *mut c_void {
+    Arc::into_raw(Arc::clone(lease)).cast_mut().cast()
 }
 
 /// Takes back what `owner` gave.
 fn release(hint: *mut c_void) {
     // SAFETY:
-    // - `hint` came from `owner`, and each is released once: by the finalizer that it was given to, or by
-    //   `external_buffer` when no finalizer has it.
-    drop(unsafe { Arc::from_raw(hint.cast::<Mapping>()) });
+    // - `hint` came from `owner`, and each is released once: by the finalizer that it was given to, or by the maker of
+    //   the buffer when no finalizer has it.
+    drop(unsafe { Arc::from_raw(hint.cast::<Lease>()) });
 }
 
-/// Lets go of a mapping. Runs on the environment's thread, possibly inside `napi_detach_arraybuffer`.
+/// Lets go of a lease. Runs on the environment's thread, possibly inside `napi_detach_arraybuffer`.
 unsafe extern "C" fn finalize(env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
     if is_ending(env) {
         // SAFETY:
-        // - `hint` came from `owner` and owns the mapping; it is not released, so the reference stays good.
-        let mapping = unsafe { &*hint.cast::<Mapping>() };
-        // Somebody elsewhere may have the memory. The file goes; where it cannot, it stays mapped.
-        drop(mapping.retire());
+        // - `hint` came from `owner` and owns the lease; it is not released, so the reference stays good.
+        let lease = unsafe { &*hint.cast::<Lease>() };
+        // Somebody elsewhere may have the memory. The file goes with the last lease; where it cannot, it stays mapped.
+        drop(lease.end());
         return;
     }
+    release(hint);
+}
+
+/// Lets go of a lease. Runs on any thread, and without an environment.
+unsafe extern "C" fn finalize_shared(_data: *mut c_void, hint: *mut c_void) {
     release(hint);
 }
 

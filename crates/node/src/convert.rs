@@ -3,10 +3,11 @@
 //! A JavaScript number is exact as an integer up to 2^53 - 1. Everything else (fractions, NaN, negative numbers where
 //! none belong) is refused here, whatever TypeScript has let through.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mmap_ndarray_core::{
-    CreateOptions, ElementType, Entry, Error, Format, Layout, Mode, OpenOptions, Order, Raw, Result,
+    CreateOptions, ElementType, Entry, Error, Format, Handle, Layout, Lock, Mode, OpenOptions, Order, Raw,
+    Result,
 };
 use napi_derive::napi;
 
@@ -57,6 +58,12 @@ pub(crate) fn number(value: u64, what: &str) -> Result<f64> {
     })
 }
 
+/// A distance of the core as a number.
+pub(crate) fn distance(value: i64) -> Result<f64> {
+    let magnitude = number(value.unsigned_abs(), "a stride")?;
+    Ok(if value < 0 { -magnitude } else { magnitude })
+}
+
 /// Where the elements of a view lie; counts and distances in elements.
 #[napi(object)]
 pub struct NativeLayout {
@@ -97,6 +104,8 @@ pub struct NativeOpenOptions {
     pub strides: Option<Vec<f64>>,
     /// Raw only: C or F.
     pub order: Option<String>,
+    /// shared or exclusive: the lock to hold while the array is open.
+    pub lock: Option<String>,
 }
 
 impl NativeOpenOptions {
@@ -107,6 +116,7 @@ impl NativeOpenOptions {
         options.format = self.format.as_deref().map(format_named).transpose()?;
         options.strict = self.strict;
         options.name.clone_from(&self.name);
+        options.lock = self.lock.as_deref().map(Lock::parse).transpose()?;
         if options.format == Some(Format::Raw) {
             let element = element.ok_or_else(|| Error::OutOfRange {
                 reason: "a raw file does not say what it holds; give its dtype".to_owned(),
@@ -126,6 +136,63 @@ impl NativeOpenOptions {
         options.dtype = element;
         options.shape = shape;
         Ok(options)
+    }
+}
+
+/// What names an open array to another thread or process.
+#[napi(object)]
+pub struct NativeHandle {
+    /// The file.
+    pub path: String,
+    /// How to open it again.
+    pub options: NativeOpenOptions,
+    /// The file's identity, as text.
+    pub identity: String,
+    /// The process that made the handle, as 32 hexadecimal digits.
+    pub process: String,
+    /// The array among those of that process.
+    pub id: f64,
+}
+
+impl NativeHandle {
+    pub(crate) fn check(&self) -> Result<Handle> {
+        let mut options = self.options.check()?;
+        options.identity = Some(self.identity.parse()?);
+        let process = u128::from_str_radix(&self.process, 16).map_err(|_| Error::OutOfRange {
+            reason: format!("process is {:?}; expected 32 hexadecimal digits", self.process),
+        })?;
+        Ok(Handle { path: PathBuf::from(&self.path), options, process, id: count(self.id, "id")? })
+    }
+}
+
+impl TryFrom<Handle> for NativeHandle {
+    type Error = Error;
+
+    fn try_from(handle: Handle) -> Result<Self> {
+        let Handle { path, options, process, id } = handle;
+        let raw = options.raw.as_ref();
+        let axes = |shape: &[u64]| shape.iter().map(|&n| number(n, "an axis")).collect();
+        let strides = |strides: &[i64]| strides.iter().map(|&stride| distance(stride)).collect();
+        let element = raw.map(|raw| raw.element);
+        let code = element.map(|element| element.npy_code().unwrap_or_else(|| element.name().to_owned()));
+        Ok(Self {
+            path: path.to_string_lossy().into_owned(),
+            options: NativeOpenOptions {
+                mode: options.mode.name().to_owned(),
+                format: options.format.map(|format| format.name().to_owned()),
+                dtype: code.or_else(|| options.dtype.map(|element| element.name().to_owned())),
+                shape: raw.and_then(|raw| raw.shape.as_deref()).map(axes).transpose()?,
+                strict: options.strict,
+                name: options.name,
+                offset: raw.map(|raw| number(raw.offset, "the offset")).transpose()?,
+                strides: raw.and_then(|raw| raw.strides.as_deref()).map(strides).transpose()?,
+                order: None,
+                lock: options.lock.map(|lock| lock.name().to_owned()),
+            },
+            identity: options.identity.map(|identity| identity.to_string()).unwrap_or_default(),
+            process: format!("{process:032x}"),
+            id: number(id, "the id")?,
+        })
     }
 }
 

@@ -19,5 +19,6 @@ mod buffer;
 pub mod convert;
 pub mod error;
 pub mod open;
+pub mod reduce;
 mod task;
 pub mod writer;

@@ -2,18 +2,24 @@
 
 use std::path::PathBuf;
 
-use mmap_ndarray_core::{DynMmapArray, Result as CoreResult};
+use mmap_ndarray_core::{DynMmapArray, Lease, Result as CoreResult};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::array::NativeArray;
-use crate::convert::{NativeEntry, NativeOpenOptions, format_named};
+use crate::convert::{NativeEntry, NativeHandle, NativeOpenOptions, format_named};
 use crate::error::js_error;
 use crate::task;
 
-fn open_array(path: PathBuf, options: NativeOpenOptions) -> CoreResult<DynMmapArray> {
-    DynMmapArray::open(&path, &options.check()?)
+fn open_array(path: PathBuf, options: NativeOpenOptions) -> CoreResult<(DynMmapArray, Lease)> {
+    leased(DynMmapArray::open(&path, &options.check()?)?)
+}
+
+/// The array with a lease of it: what a `NativeArray` is made of.
+pub(crate) fn leased(array: DynMmapArray) -> CoreResult<(DynMmapArray, Lease)> {
+    let lease = array.lease()?;
+    Ok((array, lease))
 }
 
 /// Opens the array in a file.
@@ -26,6 +32,22 @@ pub fn open_sync(env: Env, path: String, options: NativeOpenOptions) -> Result<N
 #[napi(catch_unwind, ts_return_type = "Promise<NativeArray>")]
 pub fn open(env: &Env, path: String, options: NativeOpenOptions) -> Result<Object<'_>> {
     task::promise(env, move || open_array(path.into(), options), |_, array| Ok(NativeArray::new(array)))
+}
+
+fn attach_array(handle: NativeHandle) -> CoreResult<(DynMmapArray, Lease)> {
+    mmap_ndarray_core::attach(&handle.check()?)
+}
+
+/// Opens what a handle names: the same mapping in the process that made it, the file again in any other.
+#[napi(catch_unwind)]
+pub fn attach_sync(env: Env, handle: NativeHandle) -> Result<NativeArray> {
+    attach_array(handle).map(NativeArray::new).map_err(|error| js_error(&env, error))
+}
+
+/// Opens what a handle names without holding up the caller's thread.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeArray>")]
+pub fn attach(env: &Env, handle: NativeHandle) -> Result<Object<'_>> {
+    task::promise(env, move || attach_array(handle), |_, array| Ok(NativeArray::new(array)))
 }
 
 fn list_arrays(path: PathBuf, format: Option<&str>) -> CoreResult<Vec<NativeEntry>> {

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mmap_ndarray_core::{DynMmapArray, Error as CoreError, Result as CoreResult, Writer};
+use mmap_ndarray_core::{DynMmapArray, Error as CoreError, Lease, Result as CoreResult, Writer};
 use napi::bindgen_prelude::{Object, Unknown};
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -15,6 +15,7 @@ use crate::array::NativeArray;
 use crate::buffer;
 use crate::convert::{NativeCreateOptions, count};
 use crate::error::js_error;
+use crate::open::leased;
 use crate::task;
 
 /// A file being made. Dropped before it is committed, it leaves nothing behind.
@@ -72,9 +73,9 @@ fn write_block(writer: &Shared, path: &std::path::Path, offset: f64, bytes: &[u8
     }
 }
 
-fn commit_file(writer: &Shared, path: &std::path::Path) -> CoreResult<DynMmapArray> {
+fn commit_file(writer: &Shared, path: &std::path::Path) -> CoreResult<(DynMmapArray, Lease)> {
     let taken = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    DynMmapArray::from_writer(taken.ok_or_else(|| CoreError::Closed { path: path.to_path_buf() })?)
+    leased(DynMmapArray::from_writer(taken.ok_or_else(|| CoreError::Closed { path: path.to_path_buf() })?)?)
 }
 
 #[napi]

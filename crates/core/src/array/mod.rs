@@ -3,18 +3,21 @@
 //! [`DynMmapArray`] is any array that can be opened. [`MmapArray<A>`] is one whose elements are of type `A`, in the
 //! order and alignment of this machine, so that ndarray can look at them in place.
 
+mod life;
 mod typed;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{Array, IxDyn};
 
 use crate::create::Writer;
 use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file::{self, Identity, Lock};
 use crate::format::{Format, Raw, Request};
 use crate::guard::Loss;
 use crate::header::Header;
@@ -26,7 +29,7 @@ use crate::mode::Mode;
 pub use typed::MmapArray;
 
 /// How to open a file, and what to expect of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
     /// How the file is mapped.
     pub mode: Mode,
@@ -42,15 +45,31 @@ pub struct OpenOptions {
     pub name: Option<String>,
     /// What a raw file holds.
     pub raw: Option<Raw>,
+    /// Lock the file for as long as the array is open: [`Error::Locked`] at once when somebody else has it.
+    pub lock: Option<Lock>,
+    /// The file expected: [`Error::Stale`] where the path names another, or none.
+    pub identity: Option<Identity>,
 }
 
 impl OpenOptions {
     /// Any array, in this mode.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, format: None, dtype: None, shape: None, strict: false, name: None, raw: None }
+        Self {
+            mode,
+            format: None,
+            dtype: None,
+            shape: None,
+            strict: false,
+            name: None,
+            raw: None,
+            lock: None,
+            identity: None,
+        }
     }
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// An array in a file, mapped into memory.
 ///
@@ -62,6 +81,11 @@ pub struct DynMmapArray {
     mapping: Arc<Mapping>,
     mode: Mode,
     path: PathBuf,
+    identity: Identity,
+    lock: Option<Lock>,
+    name: Option<String>,
+    /// Tells the mapping from every other of this process.
+    id: u64,
 }
 
 impl DynMmapArray {
@@ -71,11 +95,11 @@ impl DynMmapArray {
     /// [`Error::Io`] when the system refuses; the header's errors (`InvalidMagic`, `UnsupportedVersion`,
     /// `InvalidHeader`, `FileTooShort`, `TrailingData`, `UnsupportedDtype`); `InvalidName` where it has no array of that
     /// name; `DtypeMismatch` and `ShapeMismatch` where the file is not what `options` expect; `OutOfRange` where `raw` leaves
-    /// the file; `TooLarge`.
+    /// the file; `TooLarge`; `Locked`; `Stale`.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        let (file, len) = file::open(path, options.mode)?;
-        let OpenOptions { format, strict, name, raw, .. } = options;
+        let OpenOptions { mode, format, strict, name, raw, lock, .. } = options;
+        let (file, len) = file::open_as(path, *mode, options.identity, *lock)?;
         let request = Request { format: *format, name: name.clone(), strict: *strict, raw: raw.clone() };
         let header = file::read_header(&file, len, path, &request)?;
         if let Some(expected) = options.dtype {
@@ -98,7 +122,7 @@ impl DynMmapArray {
                 actual: header.shape().to_vec(),
             });
         }
-        Self::map(file, header, options.mode, path)
+        Ok(Self { name: name.clone(), ..Self::map(file, header, *mode, path, *lock)? })
     }
 
     /// Maps a file just written, for reading and writing.
@@ -107,14 +131,18 @@ impl DynMmapArray {
     /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
     pub fn from_writer(writer: Writer) -> Result<Self> {
         // Mapped before it gets its name: a file that cannot be mapped replaces nothing.
-        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path())?;
+        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path(), None)?;
         writer.commit()?;
         Ok(array)
     }
 
-    fn map(file: std::fs::File, header: Header, mode: Mode, path: &Path) -> Result<Self> {
-        let mapping = Mapping::new(file, header.data_offset(), header.data_len(), mode, path)?;
-        Ok(Self { header, mapping: Arc::new(mapping), mode, path: path.to_path_buf() })
+    fn map(file: File, header: Header, mode: Mode, path: &Path, lock: Option<Lock>) -> Result<Self> {
+        let identity = file::identify(&file, path)?;
+        let (offset, len) = (header.data_offset(), header.data_len());
+        let mapping = Mapping::new(file, lock.is_some(), offset, len, mode, path)?;
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let (mapping, path) = (Arc::new(mapping), path.to_path_buf());
+        Ok(Self { header, mapping, mode, path, identity, lock, name: None, id })
     }
 
     /// Elements along each axis.
@@ -238,6 +266,14 @@ impl DynMmapArray {
     #[must_use]
     pub fn lost(&self) -> Option<Loss> {
         self.mapping.lost()
+    }
+
+    /// Fails if something was lost: for whoever has just read the data.
+    ///
+    /// # Errors
+    /// [`Error::MappingLost`].
+    pub fn check_loss(&self) -> Result<()> {
+        self.mapping.check(&self.path)
     }
 
     /// Fails if something was lost and no [`flush`](Self::flush) has said so: for whoever is done with the array.

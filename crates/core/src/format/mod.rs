@@ -91,7 +91,7 @@ pub struct Request {
 }
 
 /// Where the elements of a raw file lie.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw {
     /// Their type.
     pub element: ElementType,

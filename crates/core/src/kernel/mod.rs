@@ -8,11 +8,16 @@
 mod copy;
 mod element;
 mod fill;
+mod reduce;
 mod runs;
 
 pub use copy::assign;
 pub use element::{Bool, Element, Wide};
 pub use fill::fill;
+pub use reduce::{
+    Control, Integer, Options, Reduced, ReducedArray, Scalar, all, any, argmax, argmin, count_nonzero, max,
+    mean, min, minmax, prod, std, sum, var,
+};
 
 pub(crate) use element::with_type;
 

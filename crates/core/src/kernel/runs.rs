@@ -4,8 +4,10 @@
 //! operand's memory, and neighbouring axes that form one straight line in every operand are joined, so that a
 //! contiguous array of any rank is a single run.
 
-/// One axis: elements along it, and the bytes between neighbours in each operand.
-type Axis<const K: usize> = (usize, [isize; K]);
+use std::ops::Range;
+
+/// One axis: elements along it, and the distance between neighbours in each operand.
+pub(super) type Axis<const K: usize> = (usize, [isize; K]);
 
 /// Calls `visit` with the byte offsets where a run starts in each operand, its number of elements, and the bytes
 /// between neighbours in each operand.
@@ -21,22 +23,94 @@ pub(super) fn for_each_run<const K: usize>(
     if shape.contains(&0) {
         return;
     }
-    let mut axes = join(order(shape, strides));
-    // The last axis is walked by `visit` itself; no axis at all is a single element.
-    let (run, inner) = axes.pop().unwrap_or((1, [0; K]));
-    let mut index = vec![0_usize; axes.len()];
-    let mut offsets = [0_isize; K];
-    loop {
-        visit(offsets, run, inner);
-        // Count up the outer axes like an odometer, the last one first.
-        let carried = index.iter_mut().zip(&axes).rev().all(|(i, &(n, outer))| {
-            let carry = *i + 1 == n;
-            shift(&mut offsets, outer, if carry { -(i.cast_signed()) } else { 1 });
-            *i = if carry { 0 } else { *i + 1 };
-            carry
-        });
-        if carried {
-            return;
+    let lines = Lines::new(shape, strides);
+    lines.visit(0..lines.len(), &mut |offsets, n, strides| {
+        visit(offsets, n, strides);
+        true
+    });
+}
+
+/// Elements as straight lines, in the order of the first operand's memory; any part of them can be walked by itself.
+pub(super) struct Lines<const K: usize> {
+    outer: Vec<Axis<K>>,
+    inner: Axis<K>,
+}
+
+impl<const K: usize> Lines<K> {
+    /// The lines of operands of one shape, which has no axis of length 0.
+    pub(super) fn new(shape: &[usize], strides: [&[isize]; K]) -> Self {
+        let mut outer = join(order(shape, strides));
+        // No axis at all is a single element.
+        let inner = outer.pop().unwrap_or((1, [0; K]));
+        Self { outer, inner }
+    }
+
+    /// The number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.lines() * self.inner.0
+    }
+
+    /// The number of lines.
+    pub(super) fn lines(&self) -> usize {
+        self.outer.iter().map(|axis| axis.0).product()
+    }
+
+    /// The axis that each line lies along.
+    pub(super) fn inner(&self) -> Axis<K> {
+        self.inner
+    }
+
+    /// Where a line starts in each operand.
+    pub(super) fn start(&self, line: usize) -> [isize; K] {
+        let (mut rest, mut offsets) = (line, [0; K]);
+        for &(n, outer) in self.outer.iter().rev() {
+            shift(&mut offsets, outer, (rest % n).cast_signed());
+            rest /= n;
+        }
+        offsets
+    }
+
+    /// Calls `visit` for each run of the elements `range`, counted in the order of the walk, until it answers `false`;
+    /// says whether it never did.
+    pub(super) fn visit(
+        &self,
+        range: Range<usize>,
+        visit: &mut dyn FnMut([isize; K], usize, [isize; K]) -> bool,
+    ) -> bool {
+        if range.is_empty() {
+            return true;
+        }
+        let (n, inner) = self.inner;
+        let (line, mut from) = (range.start / n, range.start % n);
+        let mut left = range.len();
+        let mut offsets = self.start(line);
+        let mut rest = line;
+        let mut index = vec![0_usize; self.outer.len()];
+        for (i, &(n, _)) in index.iter_mut().zip(&self.outer).rev() {
+            *i = rest % n;
+            rest /= n;
+        }
+        loop {
+            let run = left.min(n - from);
+            let mut start = offsets;
+            shift(&mut start, inner, from.cast_signed());
+            if !visit(start, run, inner) {
+                return false;
+            }
+            left -= run;
+            from = 0;
+            if left == 0 {
+                return true;
+            }
+            // Count up the outer axes like an odometer, the last one first.
+            for (i, &(n, outer)) in index.iter_mut().zip(&self.outer).rev() {
+                let carry = *i + 1 == n;
+                shift(&mut offsets, outer, if carry { -(i.cast_signed()) } else { 1 });
+                *i = if carry { 0 } else { *i + 1 };
+                if !carry {
+                    break;
+                }
+            }
         }
     }
 }

@@ -16,16 +16,21 @@ use windows as os;
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
-use std::io;
-
 #[cfg(unix)]
 pub(crate) use os::replace_with_zeros;
 #[cfg(windows)]
 pub(crate) use os::{Access, View, make_private, reserve_view};
 pub(crate) use os::{
-    Folder, file_metadata, granularity, keep_owner, link, metadata, never_wait, open_unnamed, owner_only,
-    page_size, raw_file, rename_new, rename_over, reserve, sync_all, sync_data, write_all_at,
+    Folder, file_metadata, granularity, has_name, identity, identity_at, keep_access_list, keep_owner, link,
+    lock, metadata, never_wait, open_unnamed, owner_only, page_size, raw_file, release, remove_abandoned,
+    rename_new, reserve, sync_all, sync_data, unlock, write_all_at,
 };
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::fault;
 
 /// What can be done with the zero pages that take the place of others.
 #[cfg(unix)]
@@ -36,6 +41,31 @@ pub(crate) enum Zeros {
     Writable,
     /// Loads only; these cost nothing anywhere.
     ReadOnly,
+}
+
+/// Makes the file `len` bytes long, zeros where it grows.
+pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
+    fault::point("ftruncate")?;
+    file.set_len(len)
+}
+
+/// Gives `from` the name `to`, whatever file had it, in one step; on Windows `EBUSY` where that file is in use.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fault::point("rename")?;
+    os::rename_over(from, to)
+}
+
+/// Gives `from` the name `to` in two steps; `EEXIST` if something has it.
+#[cfg(unix)]
+fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
+    fault::point("link")?;
+    std::fs::hard_link(from, to)?;
+    fault::point("unlink")?;
+    match std::fs::remove_file(from) {
+        // Somebody has done it for us, who took this process for a dead one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// The libuv name of an error: `ENOENT`; `UNKNOWN` where there is none.

@@ -1,14 +1,18 @@
 //! Linux, macOS and the BSDs.
 
 use std::ffi::CString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::file::Identity;
 
 use super::Zeros;
+use crate::fault;
 
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -55,6 +59,38 @@ fn plain_sync(_file: &File, error: io::Error) -> io::Result<()> {
     Err(error)
 }
 
+/// What tells an open file from every other.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    file.metadata().map(|metadata| identity_of(&metadata))
+}
+
+/// What tells the file at `path`, links followed, from every other; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(identity_of(&metadata))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn identity_of(metadata: &Metadata) -> Identity {
+    // Elsewhere than on Linux setting a file's times can move that of its birth.
+    let born = metadata.created().ok().filter(|_| cfg!(any(target_os = "linux", target_os = "android")));
+    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    Identity {
+        device: metadata.dev(),
+        file: metadata.ino(),
+        born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or_default(),
+    }
+}
+
+/// Gives back the lock of a file that is locked.
+pub(crate) fn release(file: &File) -> io::Result<()> {
+    file.unlock()
+}
+
 /// Creates the file readable by its owner alone, until it gets the permissions that it is meant to have.
 pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
@@ -62,6 +98,7 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// Writes all of `bytes` at byte `offset`, without moving the file's position.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fault::point("write")?;
     file.write_all_at(bytes, offset)
 }
 
@@ -72,7 +109,7 @@ pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Resu
     if !Path::new("/proc/self/fd").exists() {
         return Ok(None);
     }
-    match options.custom_flags(libc::O_TMPFILE).open(folder) {
+    match fault::point("O_TMPFILE").and_then(|()| options.custom_flags(libc::O_TMPFILE).open(folder)) {
         Ok(file) => Ok(Some(file)),
         // What file systems and kernels without O_TMPFILE say.
         Err(error)
@@ -87,6 +124,7 @@ pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Resu
 /// Gives a file without a name the name `path`; `EEXIST` if something has it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn link(file: &File, path: &Path) -> io::Result<()> {
+    fault::point("linkat")?;
     let (from, to) = (c_path(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?, c_path(path)?);
     // SAFETY:
     // - both pointers are to strings that end with NUL and outlive the call; linkat keeps neither.
@@ -109,12 +147,109 @@ pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Gives a file the owner and group of the one that it replaces; a process that may not do that keeps its own.
-pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<()> {
-    match fchown(file, Some(replaced.uid()), Some(replaced.gid())) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        done => done,
+/// Locks a file, to say that it is being written; false where another process is about to remove it as abandoned.
+///
+/// File systems without locks have no abandoned files either: nobody can find out.
+pub(crate) fn lock(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// The file is what it was meant to be.
+pub(crate) fn unlock(file: &File) {
+    // It fails where there are no locks; in any other case closing the file unlocks it as well.
+    drop(file.unlock());
+}
+
+/// Whether `path` is a name of this very file, and not a link to it.
+pub(crate) fn has_name(file: &File, path: &Path) -> bool {
+    let (Ok(file), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    (file.dev(), file.ino()) == (named.dev(), named.ino())
+}
+
+/// Removes the name `path`, which was for a file on its way to `target`, if nobody has that file locked; whether that was
+/// done.
+///
+/// The lock is held until the name is gone, and only its holder removes a name: between the look at the name and the
+/// removal it cannot become another file's. A file that has come to its target needs its first name no more, whoever
+/// has it locked.
+pub(crate) fn remove_abandoned(path: &Path, target: &Path) -> bool {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+    options.open(path).is_ok_and(|file| {
+        let abandoned = has_name(&file, target) || file.try_lock().is_ok();
+        abandoned && has_name(&file, path) && std::fs::remove_file(path).is_ok()
+    })
+}
+
+/// Gives a file the owner and group of the one that it replaces, as far as this process may; returns the permissions
+/// that it is to get.
+///
+/// Whoever may not give files away keeps the group if it is one of theirs. Where even that cannot be, what the group
+/// was allowed would go to another one: then it is allowed what everybody is.
+pub(crate) fn keep_owner(file: &File, replaced: &Metadata) -> io::Result<Permissions> {
+    let (owner, group) = (Some(replaced.uid()), Some(replaced.gid()));
+    let mode = replaced.mode();
+    for owner in [owner, None] {
+        match fault::point("fchown").and_then(|()| fchown(file, owner, group)) {
+            Err(error) if is_refusal(&error) => {}
+            done => return done.map(|()| Permissions::from_mode(mode)),
+        }
     }
+    Ok(group_as_others(mode))
+}
+
+/// The permissions of `mode`, except that the group may do what everybody may.
+fn group_as_others(mode: u32) -> Permissions {
+    Permissions::from_mode((mode & !0o070) | ((mode & 0o007) << 3))
+}
+
+/// Gives a file the POSIX access list of the one at `replaced`, if that has one.
+///
+/// What the mode of such a file says of the group is the most that anybody on the list may do: without the list the
+/// group would get it. Where a list cannot be set the group is allowed what everybody is.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn keep_access_list(file: &File, replaced: &Path) -> io::Result<()> {
+    let (path, name) = (c_path(replaced)?, c"system.posix_acl_access");
+    // As long as attributes can be.
+    let mut list = vec![0_u8; 1 << 16];
+    fault::point("getxattr")?;
+    // SAFETY:
+    // - both names are strings that end with NUL and outlive the call.
+    // - getxattr writes at most `list.len()` bytes to `list`, which is ours alone, and keeps no pointer.
+    let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
+    let Ok(len) = usize::try_from(len) else {
+        let error = io::Error::last_os_error();
+        let none = matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP | libc::ENOSYS));
+        return if none { Ok(()) } else { Err(error) };
+    };
+    fault::point("fsetxattr")?;
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call.
+    // - the name ends with NUL; fsetxattr reads `len` bytes of `list`, which getxattr has written, and keeps no pointer.
+    let done = unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), list.as_ptr().cast(), len, 0) };
+    if done == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if !is_refusal(&error) {
+        return Err(error);
+    }
+    file.set_permissions(group_as_others(file.metadata()?.mode()))
+}
+
+/// No POSIX access lists here; those of macOS say nothing in the mode.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn keep_access_list(_file: &File, _replaced: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether something may not be given to a file: by this process, in this user namespace, on this file system.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
 }
 
 /// The descriptor as a number.
@@ -174,20 +309,24 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     };
     loop {
-        // SAFETY:
-        // - the descriptor is open: `file` is borrowed for the call.
-        // - fallocate reads no memory of ours.
-        let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, size) };
-        if done == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::EOPNOTSUPP | libc::ENOSYS) => return file.set_len(len),
-            _ => return Err(error),
+        match fallocate(file, size) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
+                return super::set_len(file, len);
+            }
+            done => return done,
         }
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn fallocate(file: &File, len: libc::off64_t) -> io::Result<()> {
+    fault::point("fallocate")?;
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call.
+    // - fallocate reads no memory of ours.
+    let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes the file `len` bytes long with the disk space behind it (`F_PREALLOCATE`, then `ftruncate`).
@@ -203,6 +342,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
         fst_length: length,
         fst_bytesalloc: 0,
     };
+    fault::point("F_PREALLOCATE")?;
     // SAFETY:
     // - the descriptor is open: `file` is borrowed for the call.
     // - F_PREALLOCATE reads and writes one fstore_t, which `wanted` is, and keeps no pointer to it.
@@ -213,29 +353,28 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
             return Err(error);
         }
     }
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Makes the file `len` bytes long; here nothing reserves the space behind it.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Gives `from` the name `to` if nothing has that name, in one step; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rename_exclusive(from, to) {
+    match fault::point("rename exclusive").and_then(|()| rename_exclusive(from, to)) {
         // File systems without an exclusive rename: a link fails on an existing name just as well.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP)) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
+            super::link_and_remove(from, to)
         }
         done => done,
     }
 }
 
 /// Gives `from` the name `to`, and takes it from the file that has it.
-pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
@@ -286,7 +425,7 @@ pub(crate) struct Folder(Option<File>);
 
 impl Folder {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        match File::open(path) {
+        match fault::point("open folder").and_then(|()| File::open(path)) {
             Ok(folder) => Ok(Self(Some(folder))),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self(None)),
             Err(error) => Err(error),
@@ -294,6 +433,7 @@ impl Folder {
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
+        fault::point("fsync folder")?;
         self.0.as_ref().map_or(Ok(()), sync_all)
     }
 }

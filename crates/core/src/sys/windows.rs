@@ -2,21 +2,27 @@
 
 mod view;
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::fs::FileExt;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::{Component, Path, Prefix};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
-    ERROR_USER_MAPPED_FILE,
+    ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE,
 };
-use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_DISK, GetFileType, MoveFileExW};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_TYPE_DISK, GetFileInformationByHandle,
+    GetFileType, MoveFileExW,
+};
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
 pub(crate) use view::{Access, View, make_private, reserve_view};
+
+use crate::fault;
+use crate::file::Identity;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -54,6 +60,46 @@ pub(crate) fn sync_all(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// What tells an open file from every other.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    let mut found = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY:
+    // - the handle is open: `file` is borrowed for the call.
+    // - `found` takes the result; no pointer to it is kept.
+    let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Identity {
+        device: found.dwVolumeSerialNumber.into(),
+        file: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+        // The index has a sequence number in it, so it is not used again.
+        born: 0,
+    })
+}
+
+/// What tells the file at `path`, links followed, from every other; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    // No access is asked for, so no lock and no sharing of others refuses it; the flag is what folders need.
+    let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
+    match opened {
+        Ok(file) => identity(&file).map(Some),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives back the lock of a file that is locked.
+pub(crate) fn release(file: &File) -> io::Result<()> {
+    match file.unlock() {
+        // The standard library unlocks until there is nothing left to unlock, which Wine says in another way.
+        Err(error) if error.raw_os_error() == Some(ERROR_LOCK_VIOLATION.cast_signed()) => Ok(()),
+        done => done,
+    }
+}
+
 /// Access follows the folder's access list here.
 pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     options
@@ -62,6 +108,7 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Writes all of `bytes` at byte `offset`; the file's position moves, and nothing here reads it.
 pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
+        fault::point("write")?;
         match file.seek_write(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
@@ -86,9 +133,33 @@ pub(crate) fn link(_file: &File, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Ownership follows the folder here.
+/// Abandoned files are not looked for here: locks keep others from reading, and nothing tells two files apart.
+pub(crate) fn lock(_file: &File) -> bool {
+    true
+}
+
+/// Nothing is locked here.
+pub(crate) fn unlock(_file: &File) {}
+
+/// A name just given to a file is its own here: nobody removes it.
+pub(crate) fn has_name(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+/// Abandoned files are not looked for here.
+pub(crate) fn remove_abandoned(_path: &Path, _target: &Path) -> bool {
+    false
+}
+
+/// Ownership follows the folder here; returns the permissions that the file is to get.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
-pub(crate) fn keep_owner(_file: &File, _replaced: &Metadata) -> io::Result<()> {
+pub(crate) fn keep_owner(_file: &File, replaced: &Metadata) -> io::Result<Permissions> {
+    Ok(replaced.permissions())
+}
+
+/// Access follows the folder here.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn keep_access_list(_file: &File, _replaced: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -118,11 +189,12 @@ fn system_info() -> SYSTEM_INFO {
 
 /// Makes the file `len` bytes long; NTFS reserves the space behind a file that is not marked sparse.
 pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
-    file.set_len(len)
+    super::set_len(file, len)
 }
 
 /// Gives `from` the name `to` if nothing has that name, in one step; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    fault::point("MoveFileEx")?;
     let (from, to) = (wide(from)?, wide(to)?);
     // SAFETY:
     // - both pointers are to strings that end with NUL and outlive the call, which keeps neither.
@@ -132,7 +204,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Gives `from` the name `to`, and takes it from the file that has it; `EBUSY` where that one is in use.
-pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to).map_err(|error| match error.raw_os_error() {
         // Said of a file that is mapped, and the caller has made sure that it may be written.
         Some(code) if code.cast_unsigned() == ERROR_ACCESS_DENIED => {

@@ -193,6 +193,11 @@ mod unix {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join(format!("{}.npy", "n".repeat(251)));
         MmapArray::create(&path, &array![1_i8]).unwrap();
-        assert!(path.is_file());
+        replace(&path);
+        assert_eq!(names(folder.path()).len(), 1);
+        assert_eq!(
+            MmapArray::<i8>::open_read_only(&path).unwrap().to_owned_array().unwrap(),
+            array![7].into_dyn()
+        );
     }
 }

@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 const SEED: u64 = 20_261_124;
 
-fn runner(cases: u32) -> TestRunner {
+pub(crate) fn runner(cases: u32) -> TestRunner {
     println!("seed {SEED}");
     TestRunner::new(Config {
         cases,
@@ -21,16 +21,16 @@ fn runner(cases: u32) -> TestRunner {
 
 /// Shape, strides and offset of a view that fits into `len` elements.
 #[derive(Clone, Debug)]
-struct Place {
-    shape: Vec<u64>,
+pub(crate) struct Place {
+    pub(crate) shape: Vec<u64>,
     strides: Vec<i64>,
     offset: u64,
-    len: usize,
+    pub(crate) len: usize,
 }
 
 impl Place {
     /// A view of `shape` with these strides, moved so that its lowest element is `start`.
-    fn new(shape: &[u64], strides: &[i64], start: u64) -> Self {
+    pub(crate) fn new(shape: &[u64], strides: &[i64], start: u64) -> Self {
         let reach = |sign: i64| -> i64 {
             shape.iter().zip(strides).map(|(&n, &s)| (s * sign).max(0) * (n.max(1).cast_signed() - 1)).sum()
         };
@@ -40,7 +40,7 @@ impl Place {
     }
 
     /// The index of each element in C order.
-    fn indices(&self) -> Vec<usize> {
+    pub(crate) fn indices(&self) -> Vec<usize> {
         let mut indices = vec![self.offset.cast_signed()];
         for (&n, &stride) in self.shape.iter().zip(&self.strides) {
             indices =
@@ -49,7 +49,7 @@ impl Place {
         indices.into_iter().map(|i| usize::try_from(i).unwrap()).collect()
     }
 
-    fn view(&self, memory: &mut [u8], dtype: DType, byte_order: ByteOrder) -> RawView {
+    pub(crate) fn view(&self, memory: &mut [u8], dtype: DType, byte_order: ByteOrder) -> RawView {
         let (nbytes, itemsize) = (memory.len(), dtype.itemsize());
         let len = nbytes / itemsize;
         let layout = Layout::new(self.offset, self.shape.clone(), self.strides.clone(), len as u64).unwrap();

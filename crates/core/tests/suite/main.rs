@@ -11,11 +11,14 @@
 
 mod array;
 mod create;
+mod create_faults;
 mod dtype;
 mod formats;
 mod guard;
+mod handle;
 mod kernel;
 mod layout;
+mod lock;
 mod mmap_format;
 mod named;
 mod npy;
@@ -24,6 +27,7 @@ mod npz;
 mod open;
 mod raw;
 mod records;
+mod reduce;
 mod safetensors;
 mod support;
 mod windows;

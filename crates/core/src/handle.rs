@@ -1,0 +1,94 @@
+//! Open arrays found again from another thread or process, by a name that is plain data.
+//!
+//! A [`Handle`] says which file, which array in it, and how it was opened. In the process that made it, it leads to the
+//! very mapping; anywhere else, and after the array was closed, the file is opened again. It may come from anywhere and
+//! is never trusted: what it leads to is what opening the path would have given as well.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use crate::array::{DynMmapArray, OpenOptions};
+use crate::error::Result;
+use crate::header::Header;
+use crate::lease::Lease;
+use crate::mapping::Mapping;
+
+/// What names an open array: made by [`DynMmapArray::to_handle`], taken by [`attach`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handle {
+    /// The file. Make it absolute before it travels to a process with another current folder.
+    pub path: PathBuf,
+    /// How to open it again, with the identity that it must have.
+    pub options: OpenOptions,
+    /// A random number of the process that made the handle.
+    pub process: u128,
+    /// The array among those of that process.
+    pub id: u64,
+}
+
+/// An array that somebody has a handle of, for as long as it is mapped.
+struct Named {
+    handle: Handle,
+    header: Header,
+    mapping: Weak<Mapping>,
+}
+
+static NAMED: Mutex<BTreeMap<u64, Named>> = Mutex::new(BTreeMap::new());
+
+fn named() -> MutexGuard<'static, BTreeMap<u64, Named>> {
+    // Nothing runs while the lock is held that could leave the map half changed.
+    NAMED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The random number of this process.
+pub(crate) fn this_process() -> u128 {
+    static TOKEN: OnceLock<u128> = OnceLock::new();
+    *TOKEN.get_or_init(|| {
+        let half = || u128::from(RandomState::new().hash_one(0));
+        half() << 64 | half()
+    })
+}
+
+/// Makes an array known under its handle.
+pub(crate) fn publish(handle: &Handle, header: &Header, mapping: Weak<Mapping>) {
+    let mut named = named();
+    if named.contains_key(&handle.id) {
+        return;
+    }
+    named.retain(|_, entry| entry.mapping.strong_count() > 0);
+    named.insert(handle.id, Named { handle: handle.clone(), header: header.clone(), mapping });
+}
+
+/// The array that `handle` was made from, if it was made in this process and the mapping is there still.
+fn find(handle: &Handle) -> Option<DynMmapArray> {
+    let named = named();
+    let Named { handle: made, header, mapping } = named.get(&handle.id)?;
+    // All of it: a handle that was changed is a name of something else.
+    if made != handle {
+        return None;
+    }
+    DynMmapArray::found(made, header.clone(), mapping.upgrade()?)
+}
+
+/// Opens what `handle` names: the same mapping in the process that made it while the array is open there, else the
+/// file, opened again.
+///
+/// The same mapping means that stores are seen at once in every mode, and that the lock is held together: it is given back
+/// when the last user has left. A file that is opened again is locked again, and private pages are not among
+/// what is found there.
+///
+/// # Errors
+/// [`Error::Stale`](crate::Error::Stale) where the path names another file than the handle, or none, and those of
+/// [`DynMmapArray::open`].
+pub fn attach(handle: &Handle) -> Result<(DynMmapArray, Lease)> {
+    if let Some(array) = find(handle)
+        && let Ok(lease) = array.lease()
+    {
+        return Ok((array, lease));
+    }
+    let array = DynMmapArray::open(&handle.path, &handle.options)?;
+    let lease = array.lease()?;
+    Ok((array, lease))
+}
