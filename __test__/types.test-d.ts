@@ -119,7 +119,7 @@ export { loose, scijs }
 // A subclass has views of its own class.
 class FileView<D extends DType = DType> extends NdViewBase<D, FileView<D>> {
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): FileView<D> {
-    return new FileView(this.init(layout, readOnly))
+    return new FileView(this.memory, layout, readOnly, this.root)
   }
   override is<E extends DType>(dtype: E): this is FileView<E> {
     return super.is(dtype)

@@ -8,8 +8,9 @@ import { constants } from 'node:buffer'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
+import type { Memory } from './memory.js'
 import { type NativeArray, NativeJob } from './native.js'
-import { type NdView, NdViewBase, type ViewInit } from './nd-view.js'
+import { type NdView, NdViewBase } from './nd-view.js'
 import {
   checkAborted,
   checkReduction,
@@ -109,13 +110,19 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   protected declare readonly file: MappedFile
 
   /** @internal */
-  constructor(init: ViewInit<D>, file: MappedFile) {
-    super(init)
+  constructor(
+    memory: Memory<D>,
+    layout: Layout,
+    readOnly: boolean,
+    root: NdView<D> | null,
+    file: MappedFile,
+  ) {
+    super(memory, layout, readOnly, root)
     this.file = file
   }
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
-    return new MappedView<D>(this.init(layout, readOnly), this.file)
+    return new MappedView<D>(this.memory, layout, readOnly, this.root, this.file)
   }
 
   protected override readOnlyError(): MmapError {

@@ -10,7 +10,7 @@ import { constructors, type DType } from './dtype.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import type { NativeArray, NativeFacts } from './native.js'
-import { type Summary, ViewInit } from './nd-view.js'
+import type { Summary } from './nd-view.js'
 import type { Backing, Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
 
@@ -23,8 +23,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   /** Where the bytes live: an ArrayBuffer over the mapping itself ('external'), or a SharedArrayBuffer ('shared'). */
   readonly backing: Backing
 
-  private constructor(init: ViewInit<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
-    super(init, file)
+  private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
+    const { shape, stride, offset } = facts
+    super(memory, { shape, stride, offset }, file.mode === 'r', null, file)
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = backing
@@ -39,11 +40,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   ): MmapArray<D> {
     try {
       const facts = native.facts()
-      const { shape, stride, offset, unit } = facts
-      const file = new MappedFile(native, path, mode, unit)
+      const file = new MappedFile(native, path, mode, facts.unit)
       const memory = new Memory(dataOf<D>(native, facts, backing), facts.dtype as D, () => file.gone())
-      const init = new ViewInit(memory, { shape, stride, offset }, mode === 'r', null)
-      return new MmapArray(init, file, facts, backing)
+      return new MmapArray(memory, file, facts, backing)
     } catch (error) {
       native.close()
       throw error

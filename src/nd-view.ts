@@ -65,30 +65,13 @@ export interface Summary {
   readonly nbytes: number
 }
 
-/** What a view is made of when nothing is left to check; only this library makes one. */
-export class ViewInit<D extends DType = DType> {
-  // Only declared: a field that is also initialized costs a call when views are made by the million.
-  declare readonly memory: Memory<D>
-  declare readonly layout: Layout
-  declare readonly readOnly: boolean
-  declare readonly base: NdView<D> | null
-
-  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, base: NdView<D> | null) {
-    this.memory = memory
-    this.layout = layout
-    this.readOnly = readOnly
-    this.base = base
-  }
-}
-
 /**
  * The class behind `NdView`, for classes that extend it; `V` is what their views are.
  *
- * The two differ in types only: the constructor `NdView` knows the dtype that follows from a typed array.
+ * Its constructor checks nothing and has no branch, which V8 would pay for in each view. Whoever has data to
+ * check goes through `NdView`, which makes the same objects.
  */
 export class NdViewBase<D extends DType, V extends NdView<D>> {
-  static readonly name: string = 'NdView'
-
   // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
 
   /** Length of each axis, in elements. To be read only: other methods rely on it. */
@@ -99,66 +82,38 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   declare readonly offset: number
   /** Number of axes. */
   declare readonly ndim: number
-  /** The view that owns the data, or null for a view that was not made from another. */
-  declare readonly base: NdView<D> | null
   /** The data, its dtype and its life, shared with every view made from this one. */
   protected declare readonly memory: Memory<D>
   /** True when the writing methods of this view, and of views made from it, throw ERR_READ_ONLY. */
   protected declare readonly readOnly: boolean
+  /** The view that owns the data: itself where it was not made from another, so that it is never null. */
+  protected declare readonly root: NdView<D>
 
-  // The first four axes once more: `get` reads a field faster than an element of `shape`.
+  // The first two axes once more: `get` reads a field faster than an element of `shape`. 0 where there is none.
   private declare readonly n0: number
   private declare readonly n1: number
-  private declare readonly n2: number
-  private declare readonly n3: number
   private declare readonly s0: number
   private declare readonly s1: number
-  private declare readonly s2: number
-  private declare readonly s3: number
 
-  /**
-   * A view over a typed array or an element store: `shape` elements per axis, `stride` elements apart, the
-   * first at element `offset`.
-   *
-   * As in scijs, what is left out means one axis over all of the data, C order, and the offset that makes
-   * negative strides start at the end. `dtype` follows from a typed array (give 'bool' for a Uint8Array of
-   * flags) and must be given for a store. Throws ERR_INVALID_ARG_TYPE and ERR_INVALID_ARG_VALUE for arguments
-   * that do not belong together, ERR_OUT_OF_RANGE when an element would lie outside the data.
-   */
-  constructor(
-    data: Data<D> | ViewInit<D>,
-    shape?: readonly number[],
-    stride?: readonly number[],
-    offset?: number,
-    dtype?: D,
-  ) {
-    const init = data instanceof ViewInit ? data : checkedInit<D>(data, shape, stride, offset, dtype)
-    const { layout } = init
-    this.shape = layout.shape
-    this.stride = layout.stride
+  /** @internal */
+  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, root: NdView<D> | null) {
+    const { shape, stride } = layout
+    this.shape = shape
+    this.stride = stride
     this.offset = layout.offset
-    this.ndim = layout.shape.length
-    this.base = init.base
-    this.memory = init.memory
-    this.readOnly = init.readOnly
-    this.n0 = layout.shape[0] ?? 0
-    this.n1 = layout.shape[1] ?? 0
-    this.n2 = layout.shape[2] ?? 0
-    this.n3 = layout.shape[3] ?? 0
-    this.s0 = layout.stride[0] ?? 0
-    this.s1 = layout.stride[1] ?? 0
-    this.s2 = layout.stride[2] ?? 0
-    this.s3 = layout.stride[3] ?? 0
+    this.ndim = shape.length
+    this.memory = memory
+    this.readOnly = readOnly
+    this.root = root ?? (this as unknown as NdView<D>)
+    this.n0 = axis(shape, 0)
+    this.s0 = axis(stride, 0)
+    this.n1 = axis(shape, 1)
+    this.s1 = axis(stride, 1)
   }
 
   /** The one way from a view to a view on the same data: every method below that makes one ends here. */
   protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
-    return new NdView(this.init(layout, readOnly)) as V
-  }
-
-  /** What `derive` gives to a constructor. */
-  protected init(layout: Layout, readOnly: boolean): ViewInit<D> {
-    return new ViewInit(this.memory, layout, readOnly, this.base ?? (this as unknown as NdView<D>))
+    return new NdViewBase(this.memory, layout, readOnly, this.root) as unknown as V
   }
 
   /** The view itself, while its data is there: else throws the memory's `gone()` error. */
@@ -190,6 +145,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   /** The long name of the dtype. */
   get dtype(): D {
     return this.memory.dtype
+  }
+
+  /** The view that owns the data, or null for a view that was not made from another. */
+  get base(): NdView<D> | null {
+    const { root } = this
+    return (root as unknown) === this ? null : root
   }
 
   /** The same as `stride`. */
@@ -259,8 +220,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   get(...index: number[]): ScalarOf<D>
   get(i?: number, j?: number, k?: number, l?: number): ScalarOf<D> {
-    const at = arguments.length === this.ndim ? this.near(arguments.length, i, j, k, l) : -1
-    return this.memory.read(at >= 0 ? at : this.locate(arguments, arguments.length))
+    const at = this.near(arguments.length, i, j, k, l)
+    return this.memory.read(at >= 0 ? at : this.find.apply(this, arguments as never))
   }
 
   /**
@@ -271,12 +232,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * in a typed array.
    */
   set(...args: [...index: number[], value: ValueOf<D>]): ScalarOf<D>
-  set(i?: unknown, j?: unknown, k?: unknown, l?: unknown, m?: unknown, ..._more: unknown[]): ScalarOf<D> {
+  set(i?: unknown, j?: unknown, k?: unknown, l?: unknown, m?: unknown, ..._: unknown[]): ScalarOf<D> {
     if (this.readOnly) this.checkWritable()
     const count = arguments.length - 1
-    const at = count === this.ndim ? this.near(count, i, j, k, l) : -1
-    const value = count === 1 ? j : count === 2 ? k : count === 3 ? l : count === 4 ? m : last(arguments)
-    return this.memory.write(at >= 0 ? at : this.locate(arguments, count), value)
+    const at = this.near(count, i, j, k, l)
+    if (at < 0) return this.setFar.apply(this, arguments as never)
+    return this.memory.write(at, count === 1 ? j : count === 2 ? k : count === 3 ? l : m)
   }
 
   /**
@@ -284,49 +245,61 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * shape.
    */
   index(...index: number[]): number
-  index(i = 0, j = 0, k?: number, l = 0, ...more: number[]): number {
+  index(i = 0, j = 0, k?: number, ...more: number[]): number {
     const two = this.offset + i * this.s0 + j * this.s1
     if (k === undefined) return two
-    let at = two + k * this.s2 + l * this.s3
-    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 4] as number)
+    let at = two + k * (this.stride[2] as number)
+    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 3] as number)
     return at
   }
 
   /**
-   * The checked index in `data` for one to four axes, without a loop or an array; -1 for `locate` to see to.
+   * The checked index in `data` for one to four axes, without a loop or an array; -1 where there is none, or
+   * where there are more axes: then `locate` says why, or finds it.
    */
   private near(count: number, i: unknown, j: unknown, k: unknown, l: unknown): number {
-    if (count === 0 || count > 4) return -1
-    if (!isIndex(i, this.n0)) return -1
+    if (count !== this.ndim || !isIndex(i, this.n0)) return -1
     const first = this.offset + i * this.s0
     if (count === 1) return first
     if (!isIndex(j, this.n1)) return -1
     const second = first + j * this.s1
-    if (count === 2) return second
-    if (!isIndex(k, this.n2)) return -1
-    const third = second + k * this.s2
+    return count === 2 ? second : this.nearer(second, count, k, l)
+  }
+
+  /** The rest of `near`, apart because V8 inlines only so much, and counts what never runs. */
+  private nearer(second: number, count: number, k: unknown, l: unknown): number {
+    const { shape, stride } = this
+    if (!isIndex(k, shape[2] as number)) return -1
+    const third = second + k * (stride[2] as number)
     if (count === 3) return third
-    return isIndex(l, this.n3) ? third + l * this.s3 : -1
+    return count === 4 && isIndex(l, shape[3] as number) ? third + l * (stride[3] as number) : -1
+  }
+
+  /** What `get` reads where `near` finds nothing. */
+  private find(...index: unknown[]): number {
+    return this.locate(index, index.length)
+  }
+
+  /** What `set` does where `near` finds nothing. */
+  private setFar(...args: unknown[]): ScalarOf<D> {
+    return this.memory.write(this.locate(args, args.length - 1), args.at(-1))
   }
 
   /** The checked index in `data` for any number of axes; throws what `get` promises. */
-  private locate(index: ArrayLike<unknown>, count: number): number {
-    this.alive()
-    if (count !== this.ndim) {
-      const given = Array.from(index).slice(0, Math.max(count, 0))
-      throw invalidArgValue(
-        'index',
-        `must be ${this.ndim} numbers, one per axis, and not ${given.length}`,
-        given,
-      )
+  private locate(index: readonly unknown[], count: number): number {
+    const { shape, stride, ndim } = this.alive()
+    if (count !== ndim) {
+      const given = index.slice(0, Math.max(count, 0))
+      const reason = `must be ${ndim} numbers, one per axis, and not ${given.length}`
+      throw invalidArgValue('index', reason, given)
     }
     let at = this.offset
     for (let axis = 0; axis < count; axis++) {
       const i = index[axis]
-      const extent = this.shape[axis] as number
+      const extent = shape[axis] as number
       if (typeof i !== 'number') throw invalidArgType(`index[${axis}]`, 'of type number', i)
       if (!isIndex(i, extent)) throw outOfRange(`index[${axis}]`, `an integer >= 0 && < ${extent}`, i)
-      at += i * (this.stride[axis] as number)
+      at += i * (stride[axis] as number)
     }
     return at
   }
@@ -529,7 +502,7 @@ type TypedArrayForms = {
 /** The constructor of `NdView`: a typed array tells its dtype, anything else is told. */
 export type NdViewConstructor = UnionToIntersection<TypedArrayForms[keyof TypedArrayForms]> & {
   new <D extends DType>(
-    data: Data<D> | ViewInit<D>,
+    data: Data<D>,
     shape?: readonly number[],
     stride?: readonly number[],
     offset?: number,
@@ -540,26 +513,33 @@ export type NdViewConstructor = UnionToIntersection<TypedArrayForms[keyof TypedA
 
 /** An n-dimensional view of typed data: shape, strides and offset over a typed array or an element store. */
 export interface NdView<D extends DType = DType> extends NdViewBase<D, NdView<D>> {}
-export const NdView = NdViewBase as NdViewConstructor
+// A function, so that it can have the prototype of the class that it checks for.
+export const NdView = function NdView(
+  data: Data,
+  shape?: unknown,
+  stride?: unknown,
+  offset?: unknown,
+  dtype?: unknown,
+): object {
+  if (new.target === undefined)
+    throw new TypeError("Class constructor NdView cannot be invoked without 'new'")
+  const checked = checkData(data, dtype)
+  const layout = checkLayout(checked.data.length, shape, stride, offset)
+  const memory = new Memory(checked.data, checked.dtype)
+  const made = new.target === NdView ? NdViewBase : new.target
+  return Reflect.construct(NdViewBase, [memory, layout, false, null], made)
+} as unknown as NdViewConstructor
+Object.assign(NdView, { prototype: NdViewBase.prototype })
+NdViewBase.prototype.constructor = NdView
 
+/** Small enough for V8 to inline it wherever it stands. */
+function axis(list: number[], n: number): number {
+  return n < list.length ? (list[n] as number) : 0
+}
+
+/** True for an integer from 0 up to, and without, `extent`. Here, since V8 looks through an import each time. */
 function isIndex(value: unknown, extent: number): value is number {
   return typeof value === 'number' && value >= 0 && value < extent && Math.floor(value) === value
-}
-
-function last(list: ArrayLike<unknown>): unknown {
-  return list[list.length - 1]
-}
-
-function checkedInit<D extends DType>(
-  given: unknown,
-  shape: unknown,
-  stride: unknown,
-  offset: unknown,
-  dtype: unknown,
-): ViewInit<D> {
-  const checked = checkData(given, dtype)
-  const layout = checkLayout(checked.data.length, shape, stride, offset)
-  return new ViewInit(new Memory(checked.data, checked.dtype) as unknown as Memory<D>, layout, false, null)
 }
 
 function list(numbers: readonly number[]): string {

@@ -107,15 +107,24 @@ export function pick(view: Layout, index: AxisArguments): Layout {
   return { shape: cut(shape, kept), stride: cut(stride, kept), offset }
 }
 
+// What follows is small, and what throws stands apart: V8 makes a view in one piece only when all of it is
+// inlined, and counts the length of code that never runs.
+
 function checkCount(name: string, given: readonly unknown[], view: Layout): void {
-  if (given.length <= view.shape.length) return
-  throw outOfRange(`${name}.length`, `at most ${view.shape.length}, the number of axes`, given.length)
+  if (given.length > view.shape.length) throw tooMany(name, given, view)
+}
+
+function tooMany(name: string, given: readonly unknown[], view: Layout): RangeError {
+  return outOfRange(`${name}.length`, `at most ${view.shape.length}, the number of axes`, given.length)
 }
 
 /** The argument of one axis, checked; -1 where it leaves the axis as it is. */
 function position(name: string, value: unknown, axis: number, max: number): number {
-  if (Number.isSafeInteger(value) && (value as number) <= max)
-    return (value as number) < 0 ? -1 : (value as number) + 0
+  const at = value as number
+  return Number.isSafeInteger(at) && at >= 0 && at <= max ? at + 0 : otherPosition(name, value, axis, max)
+}
+
+function otherPosition(name: string, value: unknown, axis: number, max: number): number {
   if (value === null || value === undefined) return -1
-  return checkInteger(`${name}[${axis}]`, value, Number.MIN_SAFE_INTEGER, max)
+  return Math.max(-1, checkInteger(`${name}[${axis}]`, value, Number.MIN_SAFE_INTEGER, max))
 }

@@ -118,7 +118,19 @@ function parse(selection: unknown, axis: number): null | number | Slice {
 /** Index, or start, colon, stop and step: spaces anywhere but in a number. */
 const TEXT = /^\s*(?:([+-]?\d+)\s*)?(?:(:)\s*(?:([+-]?\d+)\s*)?(?::\s*(?:([+-]?\d+)\s*)?)?)?$/
 
+/** What texts mean: a loop has few, and taking one apart costs as much as four views. */
+const known = new Map<string, number | Slice>()
+
 function parseText(text: string, name: string): number | Slice {
+  const before = known.get(text)
+  if (before !== undefined) return before
+  if (known.size >= 256) known.clear()
+  const parsed = parseNewText(text, name)
+  known.set(text, parsed)
+  return parsed
+}
+
+function parseNewText(text: string, name: string): number | Slice {
   const found = TEXT.exec(text)
   if (found === null || (found[1] === undefined && found[2] === undefined)) {
     throw invalidArgValue(name, "must be an index or a range of one axis, like '3', '1:5' or '::-1'", text)

@@ -10,7 +10,7 @@ use super::drive::Place;
 use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::sum::{Addend, Sum, Total, TotalOf, add_lanes};
-use super::{Options, Reduced, Scalar, reduce};
+use super::{Options, Reduced, Scalar, plain, reduce};
 use crate::dtype::DType;
 #[cfg(doc)]
 use crate::error::Error;
@@ -62,7 +62,7 @@ impl Moments {
     /// The variance, where `less` is taken from the count.
     #[expect(clippy::cast_precision_loss, reason = "as above")]
     fn variance(&self, less: f64) -> f64 {
-        self.squares / (self.count as f64 - less).max(0.0)
+        plain(self.squares / (self.count as f64 - less).max(0.0))
     }
 }
 
@@ -183,9 +183,9 @@ impl<W: Spread, const SKIP: bool> Fold<W> for Variance<SKIP> {
     #[inline(always)]
     fn push(self, acc: &mut Moments, value: W, _: isize) {
         if !(SKIP && value.is_nan()) {
-            let value = value.double();
+            let mean = value.double();
             // Infinities have no distance, not even from themselves.
-            acc.add(&Moments { count: 1, mean: value, squares: value - value });
+            acc.add(&Moments { count: 1, mean, squares: if mean.is_finite() { 0.0 } else { f64::NAN } });
         }
     }
 
@@ -246,7 +246,7 @@ pub fn mean(view: &RawView, options: &Options) -> Result<Reduced> {
     let axes = super::Axes::new(options.axes, view.shape.len())?;
     let count = axes.reduced_len(&view.shape) as u64;
     with_type!(view.dtype, T => {
-        let mean = |acc: &TotalOf<T>| acc.to_f64() / (count - acc.left_out()) as f64;
+        let mean = |acc: &TotalOf<T>| plain(acc.to_f64() / (count - acc.left_out()) as f64);
         let (scalar, element) = (|acc: &TotalOf<T>| Ok(Scalar::Float(mean(acc))), |acc: &TotalOf<T>| Ok(mean(acc)));
         if options.skip_nan && <T as Load>::Work::FLOAT {
             reduce::<T, _, f64>(view, options, Sum::<true>, scalar, element)
