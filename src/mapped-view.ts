@@ -22,9 +22,11 @@ import {
   type ReduceOptions,
   resultsOf,
   type SpreadOptions,
+  type Stoppable,
   type SumDType,
   type SumOf,
   type SumOptions,
+  stoppable,
   type WorkOptions,
 } from './reductions.js'
 import { resolveSource, type Source } from './source.js'
@@ -43,8 +45,8 @@ export class MappedFile {
   private wasLost = false
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
-  /** The work among it that can be stopped. */
-  private readonly jobs = new Set<NativeJob>()
+  /** What stops the work that can be stopped. */
+  private readonly stops = new Set<Stoppable<unknown>['stop']>()
 
   constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
@@ -62,7 +64,7 @@ export class MappedFile {
   markClosed(): void {
     this.wasLost = this.lost
     this.closed = true
-    for (const job of this.jobs) job.cancel()
+    for (const stop of this.stops) stop(this.gone())
   }
 
   /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
@@ -88,16 +90,17 @@ export class MappedFile {
     }
   }
 
-  /** As `run`, for work that an abort stops, and closing the file. */
+  /** As `run`, for work that an abort stops, and closing the file; both at once. */
   async follow<T>(total: number, options: WorkOptions, start: (job: NativeJob) => Promise<T>): Promise<T> {
-    return follow(total, options, async (job) => {
-      this.jobs.add(job)
-      try {
-        return await this.run(start(job))
-      } finally {
-        this.jobs.delete(job)
-      }
-    })
+    checkAborted(options.signal)
+    const job = new NativeJob()
+    const work = stoppable(job, this.run(start(job)))
+    this.stops.add(work.stop)
+    try {
+      return await follow(total, options, job, work)
+    } finally {
+      this.stops.delete(work.stop)
+    }
   }
 }
 
@@ -340,7 +343,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   }
 
   private async reduce<T>(name: string, options: ReduceOptions | undefined): Promise<T> {
-    const reduction = checkReduction(name, this.alive() as never, options)
+    const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     const layout = layoutOf(this)
     const results = await this.file.follow(total, work, (job) =>
@@ -350,7 +353,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   }
 
   private reduceSync<T>(name: string, options: ReduceOptions | undefined): T {
-    const reduction = checkReduction(name, this.alive() as never, options)
+    const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     checkAborted(work.signal)
     const results = this.file.native.reduceSync(name, layoutOf(this), native, new NativeJob())

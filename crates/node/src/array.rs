@@ -211,6 +211,7 @@ impl NativeArray {
         })?;
         task::promise(
             env,
+            &task::KERNELS,
             move || reduction.run(&array, &layout),
             |env, reduced| {
                 let reduced = reduced.into_iter().map(NativeReduced::new).collect::<CoreResult<Vec<_>>>();
@@ -230,7 +231,7 @@ impl NativeArray {
     pub fn flush<'env>(&self, env: &'env Env, offset: f64, len: f64) -> Result<Object<'env>> {
         let (array, offset, len) =
             self.with(env, |open| Ok((open.array.clone(), size(offset, "offset")?, size(len, "length")?)))?;
-        task::promise(env, move || array.flush_range(offset, len), |_, ()| Ok(()))
+        task::promise(env, &task::FILES, move || array.flush_range(offset, len), |_, ()| Ok(()))
     }
 
     /// Whether pages have vanished under the mapping.

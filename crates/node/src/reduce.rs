@@ -46,6 +46,13 @@ impl NativeJob {
     }
 }
 
+impl Drop for NativeJob {
+    /// Nobody waits for the work any more: its environment has ended.
+    fn drop(&mut self) {
+        self.0.cancel.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What to reduce, and how.
 #[napi(object)]
 pub struct NativeReduceOptions {
