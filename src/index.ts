@@ -8,7 +8,7 @@ export { type CreateOptions, type CreateSource, create, createSync } from './cre
 export type { DType, ScalarOf, TypedArray, TypedArrayOf, ValueOf } from './dtype.js'
 export { isMmapError, MmapError, type MmapErrorCode, type MmapErrorFields } from './errors.js'
 export type { Order } from './layout.js'
-export type { MappedView } from './mapped-view.js'
+export type { Advice, MappedView } from './mapped-view.js'
 export { MmapArray } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {

@@ -11,7 +11,7 @@ import {
   MmapError,
   outOfRange,
 } from './errors.js'
-import { NativeJob, type NativeReduced, type NativeReduceOptions } from './native.js'
+import type { NativeReduced, NativeReduceOptions } from './native.js'
 import { NdView } from './nd-view.js'
 import { allocate, bytesOf } from './store.js'
 
@@ -19,7 +19,7 @@ import { allocate, bytesOf } from './store.js'
 export interface WorkOptions {
   /** Stops the work within some 50 ms: it rejects with ABORT_ERR, whose `cause` is the signal's reason. */
   signal?: AbortSignal | undefined
-  /** Told how many of how many elements are done, at most 20 times a second. */
+  /** Told how much of how much is done, at most 20 times a second: elements, of a prefetch bytes, of mapChunks chunks. */
   onProgress?: ((done: number, total: number) => void) | undefined
 }
 
@@ -167,22 +167,30 @@ export function checkAborted(signal: AbortSignal | undefined): void {
   }
 }
 
+/** Work under way, as those see it who stop and follow it. */
+export interface Job {
+  /** Stops it soon: it rejects with ABORT_ERR. */
+  cancel(): void
+  /** How much is done. */
+  done(): number
+}
+
 /** Milliseconds between two calls of `onProgress`, and the longest that it is behind. */
 const PROGRESS_MS = 50
 
 /**
- * Starts native work, passes an abort on to it, and tells of its progress.
+ * Starts work, passes an abort on to it, and tells of its progress.
  *
  * Rejects with what the work rejects with, with ABORT_ERR for an abort, and with what `onProgress` throws, which stops
  * the work as well.
  */
-export async function follow<T>(
+export async function follow<J extends Job, T>(
   total: number,
   { signal, onProgress }: WorkOptions,
-  start: (job: NativeJob) => Promise<T>,
+  job: J,
+  start: (job: J) => Promise<T>,
 ): Promise<T> {
   checkAborted(signal)
-  const job = new NativeJob()
   const cancel = () => job.cancel()
   signal?.addEventListener('abort', cancel, { once: true })
   let failure: { readonly error: unknown } | undefined

@@ -1,5 +1,9 @@
 //! Windows, through what the standard library offers.
 
+mod pages;
+
+pub(crate) use pages::{advise, forget, populate, resident};
+
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
