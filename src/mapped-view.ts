@@ -6,6 +6,7 @@
  * method its contract.
  */
 import { constants } from 'node:buffer'
+import { type ChunkOptions, checkChunks, readAhead } from './chunks.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import type { Layout } from './layout.js'
@@ -65,6 +66,12 @@ export class MappedFile {
     return this.closed ? this.wasLost : this.native.lost()
   }
 
+  /** Throws ERR_MAPPING_LOST where pages have vanished, and ERR_CLOSED. */
+  checkLoss(): void {
+    // Of no element: it looks at nothing but the loss.
+    this.native.prefetchSync({ offset: 0, shape: [0], stride: [0] })
+  }
+
   /** The last thing before the native array is closed; stops what can be stopped. */
   markClosed(): void {
     this.wasLost = this.lost
@@ -113,6 +120,13 @@ export class MappedFile {
   }
 }
 
+/** A view as a part of a whole array. */
+export interface ViewPart {
+  readonly file: MappedFile
+  readonly layout: Layout
+  readonly readOnly: boolean
+}
+
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
 export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
   /** The open file, shared with every view of it. */
@@ -126,6 +140,16 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
     return new MappedView<D>(this.init(layout, readOnly), this.file)
+  }
+
+  /** What a worker needs to make this view of the whole array, and whose file it is. @internal */
+  static part({ file, shape, stride, offset, readOnly }: MappedView): ViewPart {
+    return { file, layout: { shape, stride, offset }, readOnly }
+  }
+
+  /** The view that `part` has described. @internal */
+  static ofPart(whole: MappedView, { layout, readOnly }: Omit<ViewPart, 'file'>): MappedView {
+    return whole.derive(layout, readOnly)
   }
 
   protected override readOnlyError(): MmapError {
@@ -245,6 +269,25 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   /** How much of the pages of this view is in memory, found before it returns; throws what `residency` rejects with. */
   residencySync(): number {
     return this.file.native.residencySync(layoutOf(this.alive()))
+  }
+
+  /**
+   * This view in parts of `rows` indices of axis 0, each a view, for `for await`.
+   *
+   * The pages of a chunk are in memory when it is handed over, and those of the next are read while it is worked on. An
+   * overlap begins each chunk with the last rows of the one before. The system is told to read far ahead meanwhile, and
+   * 'normal' afterwards, also when the loop is left early. Throws a TypeError for a view without axes, ERR_INVALID_ARG_TYPE
+   * and ERR_OUT_OF_RANGE for wrong options, and ERR_CLOSED; the iterator rejects with ERR_CLOSED when the array is closed
+   * meanwhile, and with ERR_MAPPING_LOST when pages have vanished.
+   */
+  chunks(options?: ChunkOptions): AsyncGenerator<MappedView<D>, undefined, undefined> {
+    const cut = checkChunks(this.alive() as never, options)
+    return readAhead(
+      this,
+      cut,
+      () => this.memory.isGone,
+      () => this.file.checkLoss(),
+    )
   }
 
   /**
