@@ -26,10 +26,22 @@ export declare class NativeArray {
   reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Array<NativeReduced>
   /** Reduces the elements of `layout` without holding up the caller's thread. */
   reduce(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Promise<Array<NativeReduced>>
-  /** Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on. */
-  flushSync(offset: number, len: number): void
-  /** Brings stored bytes to the disk without holding up the caller's thread. */
-  flush(offset: number, len: number): Promise<void>
+  /** Brings what was stored to the pages of `layout` to the disk. */
+  flushSync(layout: NativeLayout): void
+  /** Brings what was stored to the pages of `layout` to the disk without holding up the caller's thread. */
+  flush(layout: NativeLayout): Promise<void>
+  /** Tells the system what is to come for the pages of `layout`. */
+  advise(layout: NativeLayout, advice: string): void
+  /** Bytes of the pages of `layout`. */
+  pageBytes(layout: NativeLayout): number
+  /** Reads the pages of `layout` in. */
+  prefetchSync(layout: NativeLayout): void
+  /** Reads the pages of `layout` in without holding up the caller's thread. */
+  prefetch(layout: NativeLayout, job: NativeJob): Promise<void>
+  /** How much of the pages of `layout` is in memory, from 0 to 1. */
+  residencySync(layout: NativeLayout): number
+  /** How much of the pages of `layout` is in memory, without holding up the caller's thread. */
+  residency(layout: NativeLayout): Promise<number>
   /** Whether pages have vanished under the mapping. */
   lost(): boolean
   /** Whether the path names another file than the one that is open, or none. */
@@ -53,7 +65,7 @@ export declare class NativeJob {
   constructor()
   /** Stops the work soon: it fails with `ABORT_ERR`. */
   cancel(): void
-  /** Elements that are done with. */
+  /** Elements that are done with; bytes of a prefetch. */
   done(): number
 }
 

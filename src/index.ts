@@ -4,11 +4,13 @@
  * @module
  */
 export { attach, attachSync, type Handle } from './attach.js'
+export type { ChunkOptions } from './chunks.js'
 export { type CreateOptions, type CreateSource, create, createSync } from './create.js'
 export type { DType, ScalarOf, TypedArray, TypedArrayOf, ValueOf } from './dtype.js'
 export { isMmapError, MmapError, type MmapErrorCode, type MmapErrorFields } from './errors.js'
 export type { Order } from './layout.js'
-export type { MappedView } from './mapped-view.js'
+export { type ChunkFunction, type ChunkInfo, type MapChunksOptions, mapChunks } from './map-chunks.js'
+export type { Advice, MappedView } from './mapped-view.js'
 export { MmapArray } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {

@@ -2,18 +2,21 @@
  * MappedView: a part of a mapped file. What needs the file, or is faster beside it, is here; everything else is NdView.
  *
  * The methods are thin: arguments are settled by the pure layer, and one native call does the work on the mapping itself,
- * which also holds for elements that no typed array can show.
+ * which also holds for elements that no typed array can show. Past 400 lines: each operation has two methods, and each
+ * method its contract.
  */
 import { constants } from 'node:buffer'
+import { type ChunkOptions, checkChunks, readAhead } from './chunks.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
-import { MmapError } from './errors.js'
-import { type Layout, reach, sizeOf } from './layout.js'
+import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
+import type { Layout } from './layout.js'
 import type { Memory } from './memory.js'
 import { type NativeArray, NativeJob } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import {
   checkAborted,
   checkReduction,
+  checkWork,
   type Extreme,
   follow,
   type MinMax,
@@ -22,16 +25,21 @@ import {
   type ReduceOptions,
   resultsOf,
   type SpreadOptions,
-  type Stoppable,
   type SumDType,
   type SumOf,
   type SumOptions,
   stoppable,
+  type Work,
   type WorkOptions,
 } from './reductions.js'
 import { resolveSource, type Source } from './source.js'
 import { allocate, bytesOf, type Data, DataViewStore, isStore, put } from './store.js'
 import type { Strided } from './strided.js'
+
+/** What `advise` takes. */
+export type Advice = 'sequential' | 'random' | 'willneed' | 'dontneed' | 'normal'
+
+const ADVICE: readonly Advice[] = ['sequential', 'random', 'willneed', 'dontneed', 'normal']
 
 /** What all views of one open file share. */
 export class MappedFile {
@@ -46,7 +54,7 @@ export class MappedFile {
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
   /** What stops the work that can be stopped. */
-  private readonly stops = new Set<Stoppable<unknown>['stop']>()
+  private readonly stops = new Set<Work<unknown>['stop']>()
 
   constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
@@ -58,6 +66,12 @@ export class MappedFile {
   /** Whether pages have vanished under the mapping. */
   get lost(): boolean {
     return this.closed ? this.wasLost : this.native.lost()
+  }
+
+  /** Throws ERR_MAPPING_LOST where pages have vanished, and ERR_CLOSED. */
+  checkLoss(): void {
+    // Of no element: it looks at nothing but the loss.
+    this.native.prefetchSync({ offset: 0, shape: [0], stride: [0] })
   }
 
   /** The last thing before the native array is closed; stops what can be stopped. */
@@ -90,18 +104,40 @@ export class MappedFile {
     }
   }
 
-  /** As `run`, for work that an abort stops, and closing the file; both at once. */
-  async follow<T>(total: number, options: WorkOptions, start: (job: NativeJob) => Promise<T>): Promise<T> {
+  /** As `run`, for work that an abort stops, and closing the file. `start` has what runs counted as under way. */
+  async follow<T>(
+    total: number,
+    options: WorkOptions,
+    start: (run: <R>(work: Promise<R>) => Promise<R>) => Work<T>,
+  ): Promise<T> {
     checkAborted(options.signal)
-    const job = new NativeJob()
-    const work = stoppable(job, this.run(start(job)))
+    const work = start((promise) => this.run(promise))
     this.stops.add(work.stop)
     try {
-      return await follow(total, options, job, work)
+      return await follow(total, options, work)
     } finally {
       this.stops.delete(work.stop)
     }
   }
+
+  /** As `follow`, for native work. */
+  async followNative<T>(
+    total: number,
+    options: WorkOptions,
+    start: (job: NativeJob) => Promise<T>,
+  ): Promise<T> {
+    return this.follow(total, options, (run) => {
+      const job = new NativeJob()
+      return stoppable(job, run(start(job)))
+    })
+  }
+}
+
+/** A view as a part of a whole array. */
+export interface ViewPart {
+  readonly file: MappedFile
+  readonly layout: Layout
+  readonly readOnly: boolean
 }
 
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
@@ -123,6 +159,16 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
     return new MappedView<D>(this.memory, layout, readOnly, this.root, this.file)
+  }
+
+  /** What a worker needs to make this view of the whole array, and whose file it is. @internal */
+  static part({ file, shape, stride, offset, readOnly }: MappedView): ViewPart {
+    return { file, layout: { shape, stride, offset }, readOnly }
+  }
+
+  /** The view that `part` has described. @internal */
+  static ofPart(whole: MappedView, { layout, readOnly }: Omit<ViewPart, 'file'>): MappedView {
+    return whole.derive(layout, readOnly)
   }
 
   protected override readOnlyError(): MmapError {
@@ -171,18 +217,96 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   /**
    * Brings what was stored to this view to the disk, without holding up the main thread; nothing to do in modes 'r' and 'c'.
    *
-   * Rejects with the OS's error (`EIO`, `ENOSPC`), with ERR_MAPPING_LOST in any mode when the array is `lost`, and with
-   * ERR_CLOSED when it is closed before or meanwhile.
+   * What was stored beside it in the same pages goes with it, and where the view has more than 64 ranges of pages, what
+   * lies in the gaps between them; on macOS and Windows what the system has of the file. Rejects with the OS's error
+   * (`EIO`, `ENOSPC`), with ERR_MAPPING_LOST in any mode when the array is `lost`, and with ERR_CLOSED when it is closed
+   * before or meanwhile.
    */
   async flush(): Promise<void> {
-    const [offset, length] = this.byteRange()
-    await this.file.run(this.file.native.flush(offset, length))
+    await this.file.run(this.file.native.flush(layoutOf(this.alive())))
   }
 
   /** Brings what was stored to this view to the disk before it returns; throws what `flush` rejects with. */
   flushSync(): void {
-    const [offset, length] = this.byteRange()
-    this.file.native.flushSync(offset, length)
+    this.file.native.flushSync(layoutOf(this.alive()))
+  }
+
+  /**
+   * Tells the system what is to come for the pages of this view. No element changes and no store is lost, in any mode.
+   *
+   * 'sequential' reads far ahead of what is touched, 'random' nothing but what is touched, until 'normal' takes them back;
+   * where the view has more than 64 ranges of pages that holds for the gaps between them, too. 'willneed' starts reading in,
+   * 'dontneed' takes out of memory: on Linux what was stored in mode 'c', or through `data` in 'r', goes to the swap
+   * or stays. On macOS 'dontneed' does nothing in modes 'r' and 'c'; on Windows only 'willneed' does something. Both may take
+   * a while for many pages. Throws ERR_INVALID_ARG_VALUE for another word, ERR_CLOSED, and the OS's refusal.
+   */
+  advise(advice: Advice): void {
+    const layout = layoutOf(this.alive())
+    if (typeof advice !== 'string') throw invalidArgType('advice', 'of type string', advice)
+    if (!ADVICE.includes(advice)) {
+      throw invalidArgValue(
+        'advice',
+        `must be one of ${ADVICE.map((word) => `'${word}'`).join(', ')}`,
+        advice,
+      )
+    }
+    this.file.native.advise(layout, advice)
+  }
+
+  /**
+   * Reads the pages of this view in, without holding up the main thread: what is touched soon afterwards is there.
+   *
+   * `onProgress` counts bytes of pages. What does not fit into memory has partly gone again when the promise resolves. Rejects
+   * with ERR_MAPPING_LOST when pages have vanished, ERR_CLOSED when the array is closed before or meanwhile, ABORT_ERR, and
+   * Node's codes for wrong options.
+   */
+  async prefetch(options?: WorkOptions): Promise<void> {
+    const layout = layoutOf(this.alive())
+    checkOptions(options, ['signal', 'onProgress'], 'prefetch')
+    const work = checkWork(options ?? {})
+    const { native } = this.file
+    const total = work.onProgress ? native.pageBytes(layout) : 0
+    await this.file.followNative(total, work, (job) => native.prefetch(layout, job))
+  }
+
+  /** Reads the pages of this view in before it returns; throws what `prefetch` rejects with. */
+  prefetchSync(): void {
+    this.file.native.prefetchSync(layoutOf(this.alive()))
+  }
+
+  /**
+   * How much of the pages of this view is in memory, from 0 to 1; 1 for a view without elements.
+   *
+   * On Linux and macOS that is in the page cache, whoever has read it, or private to this process. Linux says 1 to those
+   * who neither own the file nor may write it. On Windows it is what this process has touched of late. Rejects with
+   * ERR_CLOSED when the array is closed before or meanwhile.
+   */
+  async residency(): Promise<number> {
+    return this.file.run(this.file.native.residency(layoutOf(this.alive())))
+  }
+
+  /** How much of the pages of this view is in memory, found before it returns; throws what `residency` rejects with. */
+  residencySync(): number {
+    return this.file.native.residencySync(layoutOf(this.alive()))
+  }
+
+  /**
+   * This view in parts of `rows` indices of axis 0, each a view, for `for await`.
+   *
+   * The pages of a chunk are in memory when it is handed over, and those of the next are read while it is worked on. An
+   * overlap begins each chunk with the last rows of the one before. The system is told to read far ahead meanwhile, and
+   * 'normal' afterwards, also when the loop is left early. Throws a TypeError for a view without axes, ERR_INVALID_ARG_TYPE
+   * and ERR_OUT_OF_RANGE for wrong options, and ERR_CLOSED; the iterator rejects with ERR_CLOSED when the array is closed
+   * meanwhile, and with ERR_MAPPING_LOST when pages have vanished.
+   */
+  chunks(options?: ChunkOptions): AsyncGenerator<MappedView<D>, undefined, undefined> {
+    const cut = checkChunks(this.alive() as never, options)
+    return readAhead(
+      this,
+      cut,
+      () => this.memory.isGone,
+      () => this.file.checkLoss(),
+    )
   }
 
   /**
@@ -346,7 +470,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     const layout = layoutOf(this)
-    const results = await this.file.follow(total, work, (job) =>
+    const results = await this.file.followNative(total, work, (job) =>
       this.file.native.reduce(name, layout, native, job),
     )
     return resultsOf(reduction, results) as T
@@ -359,15 +483,6 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     const results = this.file.native.reduceSync(name, layoutOf(this), native, new NativeJob())
     work.onProgress?.(total, total)
     return resultsOf(reduction, results) as T
-  }
-
-  /** The bytes between the first and the last element, counted from the start of the data. */
-  private byteRange(): [offset: number, length: number] {
-    if (this.memory.isGone) throw this.memory.gone()
-    if (sizeOf(this.shape) === 0) return [0, 0]
-    const [low, high] = reach(this)
-    const { unit } = this.file
-    return [low * unit, (high - low) * unit + this.itemsize]
   }
 }
 

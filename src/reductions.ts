@@ -24,8 +24,8 @@ export interface WorkOptions {
    */
   signal?: AbortSignal | undefined
   /**
-   * Told how many of how many elements are done, at most 20 times a second, and at the end; a `...Sync` twin tells only
-   * at the end. What it throws stops the work, and is what it rejects with.
+   * Told how much of how much is done (elements; bytes of a prefetch, chunks of mapChunks), at most 20 times a second, and
+   * at the end; a `...Sync` twin tells only at the end. What it throws stops the work, and is what it rejects with.
    */
   onProgress?: ((done: number, total: number) => void) | undefined
 }
@@ -168,17 +168,18 @@ function aborted({ reason }: AbortSignal): MmapError {
 /** Milliseconds between two calls of `onProgress`. */
 const PROGRESS_MS = 50
 
-/** Native work that can be stopped: its promise, and what makes it reject with an error at once. */
-export interface Stoppable<T> {
+/** Work under way: its promise, what makes it reject with an error soon, and how much of it is done. */
+export interface Work<T> {
   readonly result: Promise<T>
   readonly stop: (error: unknown) => void
+  readonly done: () => number
 }
 
 /**
  * Native work as something to stop. The promise does not wait until it has: work may still be waiting for its turn behind
  * other work, and what it gives is of no use any more.
  */
-export function stoppable<T>(job: NativeJob, work: Promise<T>): Stoppable<T> {
+export function stoppable<T>(job: NativeJob, work: Promise<T>): Work<T> {
   let stop!: (error: unknown) => void
   const result = new Promise<T>((resolve, reject) => {
     work.then(resolve, reject)
@@ -187,7 +188,7 @@ export function stoppable<T>(job: NativeJob, work: Promise<T>): Stoppable<T> {
       reject(error)
     }
   })
-  return { result, stop }
+  return { result, stop, done: () => job.done() }
 }
 
 /**
@@ -199,19 +200,18 @@ export function stoppable<T>(job: NativeJob, work: Promise<T>): Stoppable<T> {
 export async function follow<T>(
   total: number,
   { signal, onProgress }: WorkOptions,
-  job: NativeJob,
-  { result, stop }: Stoppable<T>,
+  { result, stop, done }: Work<T>,
 ): Promise<T> {
   const abort = () => stop(aborted(signal as AbortSignal))
   signal?.addEventListener('abort', abort, { once: true })
   let told = 0
-  const tell = (done: number) => {
-    if (done > told) onProgress?.(done, total)
-    told = Math.max(told, done)
+  const tell = (count: number) => {
+    if (count > told) onProgress?.(count, total)
+    told = Math.max(told, count)
   }
   const tick = () => {
     try {
-      tell(Math.min(job.done(), total))
+      tell(Math.min(done(), total))
     } catch (error) {
       stop(error)
     }

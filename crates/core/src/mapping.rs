@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(not(windows))]
 use memmap2::{MmapOptions, MmapRaw as Pages};
 
+use crate::advice::Advice;
 use crate::error::{Error, Result};
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};
 use crate::mode::Mode;
@@ -166,29 +168,94 @@ impl Mapping {
         if self.told.load(Ordering::Relaxed) { Ok(()) } else { self.check(path) }
     }
 
-    /// Brings stores to `len` bytes from byte `offset` on to the disk; nothing to do for a private mapping.
+    /// Brings stores to ranges of whole pages to the disk, in bytes from the start of the first page on; nothing to do for a
+    /// private mapping.
     ///
     /// # Errors
     /// What the system said.
-    pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
+    pub(crate) fn flush(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
         // Held for the call, so that a `retire` meanwhile does not close it.
         let file = self.backing().file.clone();
-        match (&self.region, file) {
-            (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
-                match region.flush_range(offset, len) {
-                    // A view that was taken down meanwhile has left its stores to the file, which is synced below.
-                    Err(_) if cfg!(windows) && self.backing().file.is_none() => {}
-                    done => done?,
-                }
-                sys::sync_data(&file)?;
-                // The system calls it a success, too, when the file has become shorter than what was stored.
-                if file.metadata()?.len() < self.end {
-                    self.lose(Loss::Truncated);
-                }
-                Ok(())
+        let (Some(region), Some(file), Mode::ReadWrite) = (&self.region, file, self.mode) else {
+            return Ok(());
+        };
+        let before = self.before();
+        for range in ranges {
+            let (start, end) =
+                (range.start.saturating_sub(before), range.end.saturating_sub(before).min(self.len));
+            match region.flush_range(start, end.saturating_sub(start)) {
+                // A view that was taken down meanwhile has left its stores to the file, which is synced below.
+                Err(_) if cfg!(windows) && self.backing().file.is_none() => {}
+                done => done?,
             }
-            _ => Ok(()),
         }
+        // On Linux msync is an fdatasync of the range; one of the file would write what other views have stored.
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            sys::sync_data(&file)?;
+        }
+        // The system calls it a success, too, when the file has become shorter than what was stored.
+        if file.metadata()?.len() < self.end {
+            self.lose(Loss::Truncated);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the first page that are before the range.
+    fn before(&self) -> usize {
+        self.as_ptr().addr() % sys::page_size()
+    }
+
+    /// The address of a byte that is counted from the start of the first page on.
+    fn page_at(&self, byte: usize) -> *mut u8 {
+        self.as_ptr().wrapping_sub(self.before()).wrapping_add(byte)
+    }
+
+    /// Tells the system what is to come for some pages, in bytes from the start of the first page on: whole pages of the
+    /// mapping. What was stored to them stays.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn advise(&self, pages: Range<usize>, advice: Advice) -> io::Result<()> {
+        let file = self.backing().file.clone();
+        // Zero pages in the file's place are private, whatever was mapped.
+        let shared = self.mode == Mode::ReadWrite && file.is_some();
+        // SAFETY:
+        // - pages of this mapping, which is there for as long as `self`.
+        // - shared ones are the file's; of what has taken the place of lost ones nothing is worth keeping.
+        unsafe { sys::advise(self.page_at(pages.start), pages.len(), advice, shared) }?;
+        if let (Some(file), Advice::DontNeed) = (file, advice) {
+            let first = (self.end - self.len as u64).saturating_sub(self.before() as u64);
+            sys::forget(&file, first + pages.start as u64, pages.len());
+        }
+        Ok(())
+    }
+
+    /// Reads pages in, and waits for them; pages as in [`advise`](Self::advise).
+    pub(crate) fn populate(&self, pages: Range<usize>) {
+        let (start, page) = (self.page_at(pages.start), sys::page_size());
+        // So that a disk gets all of it at once; nothing is lost where that has no effect.
+        let _ = self.advise(pages.clone(), Advice::WillNeed);
+        // SAFETY:
+        // - pages of this mapping, which is there for as long as `self`.
+        if unsafe { sys::populate(start, pages.len()) } {
+            return;
+        }
+        for at in (0..pages.len()).step_by(page) {
+            // SAFETY:
+            // - a byte of a page of this mapping, which may be read (fact 1 of `Mapping`); one that the file has lost is
+            //   replaced (fact 2).
+            unsafe { start.wrapping_add(at).read_volatile() };
+        }
+    }
+
+    /// How many pages are in memory; pages as in [`advise`](Self::advise).
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn resident(&self, pages: Range<usize>) -> io::Result<usize> {
+        // SAFETY:
+        // - pages of this mapping, which is there for as long as `self`.
+        unsafe { sys::resident(self.page_at(pages.start), pages.len()) }
     }
 
     /// Counts one more lease; false after the last one has ended.

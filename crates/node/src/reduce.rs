@@ -18,9 +18,16 @@ use crate::convert::{number, size};
 pub struct NativeJob(Arc<State>);
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     cancel: AtomicBool,
     done: AtomicU64,
+}
+
+impl State {
+    /// What the core stops and counts by.
+    pub(crate) fn control(&self) -> Control<'_> {
+        Control { cancel: Some(&self.cancel), done: Some(&self.done) }
+    }
 }
 
 #[napi]
@@ -38,11 +45,17 @@ impl NativeJob {
         self.0.cancel.store(true, Ordering::Relaxed);
     }
 
-    /// Elements that are done with.
+    /// Elements that are done with; bytes of a prefetch.
     #[napi(catch_unwind)]
     pub fn done(&self) -> Result<f64> {
         number(self.0.done.load(Ordering::Relaxed), "the count")
             .map_err(|error| napi::Error::from_reason(error.to_string()))
+    }
+}
+
+impl NativeJob {
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -150,13 +163,12 @@ impl Reduction {
 
     /// Reduces the elements of `array` that `layout` reaches; fails when pages of it have vanished.
     pub(crate) fn run(&self, array: &DynMmapArray, layout: &Layout) -> CoreResult<Vec<Reduced>> {
-        let State { cancel, done } = &*self.state;
         let options = Options {
             axes: self.axes.as_deref(),
             keepdims: self.keepdims,
             skip_nan: self.skip_nan,
             threads: self.threads,
-            control: Control { cancel: Some(cancel), done: Some(done) },
+            control: self.state.control(),
         };
         let reduced = (self.operation)(&buffer::view(array, layout)?, self.ddof, &options)?;
         array.check_loss()?;

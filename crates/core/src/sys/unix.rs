@@ -1,5 +1,9 @@
 //! Linux, macOS and the BSDs.
 
+mod pages;
+
+pub(crate) use pages::{advise, forget, populate, resident};
+
 use std::ffi::CString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;

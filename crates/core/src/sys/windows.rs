@@ -2,6 +2,10 @@
 
 mod view;
 
+mod pages;
+
+pub(crate) use pages::{advise, forget, populate, resident};
+
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;

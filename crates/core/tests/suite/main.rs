@@ -9,6 +9,7 @@
     reason = "the numbers of tests are small and exact"
 )]
 
+mod advice;
 mod array;
 mod create;
 mod create_faults;

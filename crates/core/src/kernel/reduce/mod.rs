@@ -57,23 +57,23 @@ pub struct Options<'a> {
     pub control: Control<'a>,
 }
 
-/// How others stop a reduction and follow it.
+/// How others stop work that takes long and follow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Control<'a> {
     /// Set by others to stop: the result is [`Error::Aborted`].
     pub cancel: Option<&'a AtomicBool>,
-    /// Grows by the number of elements that are done with.
+    /// Grows by what is done with: elements of a reduction, bytes of a prefetch.
     pub done: Option<&'a AtomicU64>,
 }
 
 impl Control<'_> {
-    fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }
 
-    fn add(&self, elements: usize) {
+    pub(crate) fn add(&self, count: usize) {
         if let Some(done) = self.done {
-            done.fetch_add(elements as u64, Ordering::Relaxed);
+            done.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }
