@@ -92,6 +92,8 @@ const CASES: &[Case] = &[
         mapping.retire().unwrap();
         assert_eq!(state(first), MEM_RESERVE);
         let others: Vec<_> = (0..20).map(|_| open(path, Mode::ReadWrite)).collect();
+        // Where neither the system nor V8 looks for room.
+        assert!(others.iter().all(|other| other.mapping().as_ptr().addr() >= 16 << 40));
         let taken = first.addr()..first.addr() + mapping.len();
         assert!(others.iter().all(|other| !taken.contains(&other.mapping().as_ptr().addr())));
         let last = first.wrapping_add(mapping.len() - 1);
