@@ -7,12 +7,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use crate::support::tried;
+
 const SEED: u64 = 20_261_124;
 
 fn runner(cases: u32) -> TestRunner {
     println!("seed {SEED}");
     TestRunner::new(Config {
-        cases,
+        cases: tried(cases),
         rng_seed: RngSeed::Fixed(SEED),
         failure_persistence: None,
         ..Config::default()

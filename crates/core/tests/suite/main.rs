@@ -13,6 +13,7 @@ mod array;
 mod create;
 mod dtype;
 mod formats;
+mod fuzz;
 mod kernel;
 mod layout;
 mod mmap_format;
