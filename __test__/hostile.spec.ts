@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { folder, root, run } from './helpers.js'
 
-const CASES = 2500
+const CASES = 2000
 const SEED = 20261124
 
 test('whatever is called with whatever, the process lives and every error has its code', async (t) => {

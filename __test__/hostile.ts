@@ -477,7 +477,10 @@ async function runOn(at: Case, call: string, view: Any, args: Any[], first: Any)
       break
     case 'move buffer': {
       const { buffer } = view.data
-      if (buffer?.byteLength > 0) structuredClone(buffer, { transfer: [buffer] })
+      if (!(buffer?.byteLength > 0)) break
+      // Newer versions of Node.js refuse to post such a buffer; older ones have no other way to move it.
+      if ('transfer' in buffer) buffer.transfer()
+      else structuredClone(buffer, { transfer: [buffer] })
       break
     }
     case 'clone':

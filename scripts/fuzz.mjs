@@ -1,11 +1,12 @@
 // `npm run fuzz -- [SECONDS] [TARGET...] [--keep]`: libFuzzer on every target, or on those named, 60 seconds each.
 //
 // New inputs are kept in .cache/fuzz/TARGET, and one that fails in .cache/fuzz/TARGET-crash-*. `--keep` adds to the
-// committed corpus what reaches code that neither it nor the fixtures reach. Exit code 77: cannot run here.
+// committed corpus what reaches code that neither it nor the fixtures reach; `--present` installs nothing. Exit code 77:
+// cannot run here.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { host, install, nightly, skip } from './nightly.mjs'
+import { has, host, install, nightly, skip } from './nightly.mjs'
 
 const FUZZ = 'crates/core/fuzz'
 /** Folders of fixtures that are whole files of a target. */
@@ -19,10 +20,10 @@ const FIXTURES = {
 const LIMITS = ['-max_len=4096', '-timeout=10', '-rss_limit_mb=1024', '-malloc_limit_mb=64']
 
 const args = process.argv.slice(2)
-const keep = args.includes('--keep')
+const [keep, present] = [args.includes('--keep'), args.includes('--present')]
 const seconds = Number(args.find((arg) => /^\d+$/.test(arg)) ?? 60)
 const all = readdirSync(join(FUZZ, 'fuzz_targets')).map((file) => file.replace('.rs', ''))
-const named = args.filter((arg) => arg !== '--keep' && !/^\d+$/.test(arg))
+const named = args.filter((arg) => !/^(--keep|--present|\d+)$/.test(arg))
 const unknown = named.filter((name) => !all.includes(name))
 if (unknown.length > 0) {
   console.error(`no such target: ${unknown.join(', ')}; there are ${all.join(', ')}`)
@@ -32,7 +33,8 @@ if (unknown.length > 0) {
 const triple = host()
 if (!triple) skip('the nightly toolchain is missing; rustup toolchain install nightly')
 if (process.platform === 'win32') skip('libFuzzer of Rust is for Linux and macOS')
-if (!install('fuzz', '0.13.2')) skip('cargo-fuzz cannot be installed')
+if (present ? !has('fuzz', '--version') : !install('fuzz', '0.13.2'))
+  skip('cargo-fuzz is missing; npm run fuzz')
 if (!nightly(['fuzz', 'build', '--fuzz-dir', FUZZ, '--target-dir', 'target/fuzz'])) process.exit(1)
 
 const failed = []

@@ -79,7 +79,7 @@ pub(crate) fn outcome<T>(result: &Result<T>) -> &'static str {
 
 /// How many of `cases` values are tried: Miri takes a thousand times as long as the machine.
 pub(crate) fn tried(cases: u32) -> u32 {
-    if cfg!(miri) { cases / 200 } else { cases }
+    if cfg!(miri) { cases / 100 } else { cases }
 }
 
 /// Tries `property` on `cases` values, which depend on [`SEED`] alone.
