@@ -122,10 +122,14 @@ export function checkIntegers(list: unknown, name: string, min?: number): number
   if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && 'length' in list)) {
     throw invalidArgType(name, 'an array of integers', list)
   }
-  const { length } = list as ArrayLike<unknown>
+  const length = checkInteger(`${name}.length`, (list as ArrayLike<unknown>).length, 0)
   if (length > MAX_NDIM) throw outOfRange(`${name}.length`, `<= ${MAX_NDIM}`, length)
-  const numbers = Array.from(list as ArrayLike<unknown>)
-  return numbers.map((value, axis) => checkInteger(`${name}[${axis}]`, value, min))
+  // By index: the iterator of a detached typed array throws, and one of the caller's own could go on for ever.
+  const numbers = new Array<number>(length)
+  for (let n = 0; n < length; n++) {
+    numbers[n] = checkInteger(`${name}[${n}]`, (list as ArrayLike<unknown>)[n], min)
+  }
+  return numbers
 }
 
 /**

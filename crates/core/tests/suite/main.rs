@@ -15,6 +15,7 @@ mod create;
 mod create_faults;
 mod dtype;
 mod formats;
+mod fuzz;
 mod guard;
 mod handle;
 mod kernel;
