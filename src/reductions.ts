@@ -78,8 +78,8 @@ export type SumOf<D extends DType, O> = D extends 'int64' | 'uint64'
       ? number | bigint
       : number
 
-/** No options. */
-export type NoOptions = Record<never, never>
+/** The options of a call without any; it also tells the compiler what an `onProgress` in one with some is given. */
+export type NoOptions = WorkOptions
 
 const REDUCE = ['axis', 'keepdims', 'skipNaN', 'threads', 'signal', 'onProgress']
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
