@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync, type DType, type MappedView, type MmapArray, NdView, open, openSync } from 'mmap-ndarray'
 import { dtypes, isBigInt } from '../src/dtype.js'
-import { collect, folder, isPending, mappings, privateMemory, worker } from './helpers.js'
+import { collect, folder, isPending, mappings, privateMemory, runScript, worker } from './helpers.js'
 
 const OPS = [
   ...(['sum', 'prod', 'mean', 'var', 'std', 'min', 'max', 'minmax'] as const),
@@ -445,6 +445,30 @@ test('a worker that ends takes its work along', async (t) => {
   // While the work goes on the file stays mapped.
   if (process.platform === 'linux') while (mappings(path) > 0) await collect()
   t.pass()
+})
+
+test('a process that ends in the middle of reductions ends well', async (t) => {
+  const { path } = make(t, { shape: [2 ** 20], dtype: 'float64' })
+  for (const [end, code] of [
+    ['process.exit(3)', 3],
+    ['throw new Error()', 1],
+  ] as const) {
+    const script = `
+      import { openSync } from 'mmap-ndarray'
+      const years = openSync(process.argv[1]).broadcastTo([2 ** 30, 2 ** 20])
+      for (let i = 0; i < 8; i++) years.sum()
+      setImmediate(() => { ${end} })`
+    t.like(await runScript(script, path), { code, signal: null, stdout: '' })
+  }
+})
+
+test('an array that nobody else holds is kept until the result is there', async (t) => {
+  const { path } = make(t, new Float32Array(2 ** 20).fill(1))
+  const work = openSync(path)
+    .broadcastTo([200, 2 ** 20])
+    .sum()
+  while (await isPending(work)) await collect()
+  t.is((await work) as unknown, 200 * 2 ** 20)
 })
 
 const posix = process.platform === 'win32' ? test.skip : test
