@@ -30,3 +30,4 @@ mod records;
 mod reduce;
 mod safetensors;
 mod support;
+mod windows;
