@@ -22,11 +22,10 @@ import {
   type ReduceOptions,
   resultsOf,
   type SpreadOptions,
-  type Stoppable,
+  type Stop,
   type SumDType,
   type SumOf,
   type SumOptions,
-  stoppable,
   type WorkOptions,
 } from './reductions.js'
 import { resolveSource, type Source } from './source.js'
@@ -46,7 +45,7 @@ export class MappedFile {
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
   /** What stops the work that can be stopped. */
-  private readonly stops = new Set<Stoppable<unknown>['stop']>()
+  private readonly stops = new Set<Stop>()
 
   constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
@@ -91,16 +90,8 @@ export class MappedFile {
   }
 
   /** As `run`, for work that an abort stops, and closing the file; both at once. */
-  async follow<T>(total: number, options: WorkOptions, start: (job: NativeJob) => Promise<T>): Promise<T> {
-    checkAborted(options.signal)
-    const job = new NativeJob()
-    const work = stoppable(job, this.run(start(job)))
-    this.stops.add(work.stop)
-    try {
-      return await follow(total, options, job, work)
-    } finally {
-      this.stops.delete(work.stop)
-    }
+  follow<T>(total: number, options: WorkOptions, start: (job: NativeJob) => Promise<T>): Promise<T> {
+    return follow(total, options, this.stops, (job) => this.run(start(job)))
   }
 }
 
@@ -187,7 +178,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   /**
    * The sum. Of integers and bools it is exact: a number, which rounds once beyond 2^53, a bigint with `{ bigint: true }`
-   * and for int64 and uint64. Of floats it is summed in float64, pairwise. Of nothing it is 0.
+   * and for int64 and uint64. Floats are added up as float64, with an error of a dozen roundings at most. Of nothing
+   * it is 0.
    *
    * With `axis` it is a view: int64 or uint64 for integers, float64 for floats. Rejects with ERR_OUT_OF_RANGE where a
    * sum does not fit into those, and as every reduction: with ERR_MAPPING_LOST, ERR_CLOSED (also when the array is closed
@@ -204,7 +196,9 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return this.reduceSync('sum', options)
   }
 
-  /** The product; results and errors are those of `sum`. Of nothing it is 1. */
+  /**
+   * The product; results and errors are those of `sum`, and a bigint past 2^1024 is ERR_OUT_OF_RANGE. Of nothing it is 1.
+   */
   prod<const O extends SumOptions = NoOptions>(
     options?: O,
   ): Promise<Reduced<O, SumOf<D, O>, NdView<SumDType<D>>>> {

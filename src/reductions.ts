@@ -12,7 +12,7 @@ import {
   outOfRange,
 } from './errors.js'
 import { sizeOf } from './layout.js'
-import type { NativeJob, NativeReduced, NativeReduceOptions } from './native.js'
+import { NativeJob, type NativeReduced, type NativeReduceOptions } from './native.js'
 import { NdView } from './nd-view.js'
 import { allocate, bytesOf } from './store.js'
 
@@ -168,30 +168,12 @@ function aborted({ reason }: AbortSignal): MmapError {
 /** Milliseconds between two calls of `onProgress`. */
 const PROGRESS_MS = 50
 
-/** Native work that can be stopped: its promise, and what makes it reject with an error at once. */
-export interface Stoppable<T> {
-  readonly result: Promise<T>
-  readonly stop: (error: unknown) => void
-}
+/** Ends work with an error at once. */
+export type Stop = (error: unknown) => void
 
 /**
- * Native work as something to stop. The promise does not wait until it has: work may still be waiting for its turn behind
- * other work, and what it gives is of no use any more.
- */
-export function stoppable<T>(job: NativeJob, work: Promise<T>): Stoppable<T> {
-  let stop!: (error: unknown) => void
-  const result = new Promise<T>((resolve, reject) => {
-    work.then(resolve, reject)
-    stop = (error) => {
-      job.cancel()
-      reject(error)
-    }
-  })
-  return { result, stop }
-}
-
-/**
- * Passes an abort on to work, and tells of its progress, until it has its result.
+ * Starts native work, passes an abort on to it, and tells of its progress until it has its result. `stops` has what else
+ * may stop it for as long as it goes on.
  *
  * Rejects with what the work rejects with, with ABORT_ERR for an abort, and with what `onProgress` throws, which stops
  * the work as well.
@@ -199,11 +181,21 @@ export function stoppable<T>(job: NativeJob, work: Promise<T>): Stoppable<T> {
 export async function follow<T>(
   total: number,
   { signal, onProgress }: WorkOptions,
-  job: NativeJob,
-  { result, stop }: Stoppable<T>,
+  stops: Set<Stop>,
+  start: (job: NativeJob) => Promise<T>,
 ): Promise<T> {
+  checkAborted(signal)
+  const job = new NativeJob()
+  let stop!: Stop
+  const result = new Promise<T>((resolve, reject) => {
+    // Nobody waits until the work has noticed: it may not even have begun, behind other work.
+    stop = (error) => {
+      job.cancel()
+      reject(error)
+    }
+    start(job).then(resolve, reject)
+  })
   const abort = () => stop(aborted(signal as AbortSignal))
-  signal?.addEventListener('abort', abort, { once: true })
   let told = 0
   const tell = (done: number) => {
     if (done > told) onProgress?.(done, total)
@@ -216,19 +208,22 @@ export async function follow<T>(
       stop(error)
     }
   }
+  stops.add(stop)
+  signal?.addEventListener('abort', abort, { once: true })
   const timer = onProgress && setInterval(tick, PROGRESS_MS)
   try {
     const found = await result
-    // The elements that did not matter are done with, too.
+    // Elements that did not matter are done with, too.
     tell(total)
     return found
   } finally {
     clearInterval(timer)
     signal?.removeEventListener('abort', abort)
+    stops.delete(stop)
   }
 }
 
-/** The results of native code as JavaScript has them. Throws ERR_OUT_OF_RANGE for an integer that is too large to be known. */
+/** The results of native code as JavaScript has them. Throws ERR_OUT_OF_RANGE for a bigint that is too large to be known. */
 export function resultsOf({ name, dtype, bigint }: Reduction, results: readonly NativeReduced[]): unknown {
   const isSum = name === 'sum' || name === 'prod'
   const isElement = name === 'min' || name === 'max' || name === 'minmax'
