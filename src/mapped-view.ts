@@ -311,7 +311,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   /**
    * The sum. Of integers and bools it is exact: a number, which rounds once beyond 2^53, a bigint with `{ bigint: true }`
-   * and for int64 and uint64. Of floats it is summed in float64, pairwise. Of nothing it is 0.
+   * and for int64 and uint64. Floats are added up as float64, with an error of a dozen roundings at most. Of nothing
+   * it is 0.
    *
    * With `axis` it is a view: int64 or uint64 for integers, float64 for floats. Rejects with ERR_OUT_OF_RANGE where a
    * sum does not fit into those, and as every reduction: with ERR_MAPPING_LOST, ERR_CLOSED (also when the array is closed
@@ -328,7 +329,9 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return this.reduceSync('sum', options)
   }
 
-  /** The product; results and errors are those of `sum`. Of nothing it is 1. */
+  /**
+   * The product; results and errors are those of `sum`, and a bigint past 2^1024 is ERR_OUT_OF_RANGE. Of nothing it is 1.
+   */
   prod<const O extends SumOptions = NoOptions>(
     options?: O,
   ): Promise<Reduced<O, SumOf<D, O>, NdView<SumDType<D>>>> {

@@ -71,7 +71,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   /**
    * Whether pages have vanished under the array: its file was made shorter by somebody, its disk was full, or its
-   * storage failed. Some elements are zeros then that are not the file's; `flush` and `close` throw ERR_MAPPING_LOST.
+   * storage failed. Some elements are zeros then that are not the file's; reductions, `flush` and `close` throw
+   * ERR_MAPPING_LOST.
    */
   get lost(): boolean {
     return this.file.lost
@@ -132,7 +133,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * has closed as well; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`, `mode` and
    * `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
    * ERR_CLOSED; the file stays mapped until it has ended. Throws ERR_MAPPING_LOST, when all of that is done, if the array
-   * is `lost` and no `flush` has said so.
+   * is `lost` and neither a `flush` nor a reduction has said so.
    */
   close(): void {
     if (this.file.closed) return

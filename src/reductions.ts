@@ -78,8 +78,8 @@ export type SumOf<D extends DType, O> = D extends 'int64' | 'uint64'
       ? number | bigint
       : number
 
-/** No options. */
-export type NoOptions = Record<never, never>
+/** The options of a call without any; it also tells the compiler what an `onProgress` in one with some is given. */
+export type NoOptions = WorkOptions
 
 const REDUCE = ['axis', 'keepdims', 'skipNaN', 'threads', 'signal', 'onProgress']
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
@@ -203,7 +203,6 @@ export async function follow<T>(
   { result, stop, done }: Work<T>,
 ): Promise<T> {
   const abort = () => stop(aborted(signal as AbortSignal))
-  signal?.addEventListener('abort', abort, { once: true })
   let told = 0
   const tell = (count: number) => {
     if (count > told) onProgress?.(count, total)
@@ -216,10 +215,11 @@ export async function follow<T>(
       stop(error)
     }
   }
+  signal?.addEventListener('abort', abort, { once: true })
   const timer = onProgress && setInterval(tick, PROGRESS_MS)
   try {
     const found = await result
-    // The elements that did not matter are done with, too.
+    // Elements that did not matter are done with, too.
     tell(total)
     return found
   } finally {
@@ -228,7 +228,7 @@ export async function follow<T>(
   }
 }
 
-/** The results of native code as JavaScript has them. Throws ERR_OUT_OF_RANGE for an integer that is too large to be known. */
+/** The results of native code as JavaScript has them. Throws ERR_OUT_OF_RANGE for a bigint that is too large to be known. */
 export function resultsOf({ name, dtype, bigint }: Reduction, results: readonly NativeReduced[]): unknown {
   const isSum = name === 'sum' || name === 'prod'
   const isElement = name === 'min' || name === 'max' || name === 'minmax'

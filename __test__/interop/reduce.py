@@ -160,7 +160,7 @@ def moments(rows, good, less):
     n = good.sum(-1)
     mean = np.where(good, rows, 0).sum(-1) / n
     squares = np.where(good, (rows - mean[..., None]) ** 2, 0).sum(-1)
-    found = (squares / np.maximum(n - less, 0)).astype("f8")
+    found = squares.astype("f8") / np.maximum(n - less, 0)
     # Some hundred roundings; those of the mean count as far as its distances do.
     spread = np.sqrt(squares)
     slack = 200 * EPS * found + 16 * EPS * np.abs(mean) * np.sqrt(n) * (spread + 1) / np.maximum(n - less, 1)
