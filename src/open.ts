@@ -133,8 +133,6 @@ const OPTIONS = [
   'backing',
 ]
 const BACKINGS: readonly string[] = ['auto', 'external', 'shared', 'wasm', 'window']
-/** What only 'raw' takes: other formats say it themselves. */
-const RAW_OPTIONS = ['offset', 'strides', 'order'] as const
 
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
@@ -145,6 +143,7 @@ function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   if (name !== undefined && typeof name !== 'string') throw invalidArgType('name', 'of type string', name)
   if (format === 'raw' && dtype === undefined)
     throw invalidArgType('dtype', "of type string for format 'raw'", dtype)
+  // What only 'raw' takes: other formats say it themselves.
   for (const [option, value] of Object.entries({ offset, strides, order })) {
     if (value !== undefined && format !== 'raw') {
       throw invalidArgValue(option, "is for format 'raw' only; the file says it itself", value)
