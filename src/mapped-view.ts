@@ -8,7 +8,6 @@ import { constants } from 'node:buffer'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
-import type { Memory } from './memory.js'
 import { type NativeArray, NativeJob } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import {
@@ -103,23 +102,13 @@ export class MappedFile {
 
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
 export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
-  /** The open file, shared with every view of it. */
-  protected declare readonly file: MappedFile
-
-  /** @internal */
-  constructor(
-    memory: Memory<D>,
-    layout: Layout,
-    readOnly: boolean,
-    root: NdView<D> | null,
-    file: MappedFile,
-  ) {
-    super(memory, layout, readOnly, root)
-    this.file = file
+  /** The open file, which the view that owns the data holds for all views of it. */
+  protected get file(): MappedFile {
+    return (this.memory.root as { opened: MappedFile }).opened
   }
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
-    return new MappedView<D>(this.memory, layout, readOnly, this.root, this.file)
+    return new MappedView<D>(this.memory, layout, readOnly)
   }
 
   protected override readOnlyError(): MmapError {

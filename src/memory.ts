@@ -44,6 +44,8 @@ export class Memory<D extends DType = DType> {
   /** True when any number can be stored as it is. */
   private declare readonly isNumber: boolean
   private declare readonly explain: () => Error
+  /** The view that owns the data, of which all others are made; null until it is there itself. */
+  declare root: object | null
 
   /** `explain` makes the error for use after the data is gone; without it that is ERR_INVALID_STATE. */
   constructor(data: Data<D>, dtype: D, explain: () => Error = detached) {
@@ -53,6 +55,7 @@ export class Memory<D extends DType = DType> {
     this.count = data.length
     this.isNumber = dtype !== 'bool' && !isBigInt(dtype)
     this.explain = explain
+    this.root = null
   }
 
   /** The data. Throws the error of `gone()` when it is not there any more. */
@@ -63,7 +66,7 @@ export class Memory<D extends DType = DType> {
 
   /** True when the data was released, or when its buffer was detached or made shorter. */
   get isGone(): boolean {
-    return this.kind === GONE || this.current.length < this.count
+    return this.current.length < this.count
   }
 
   /** The error to throw once the data is gone. */
@@ -75,6 +78,7 @@ export class Memory<D extends DType = DType> {
   release(): void {
     this.current = this.kind === STORE ? EMPTY : allocate(this.dtype, 0)
     this.kind = GONE
+    this.count = Number.POSITIVE_INFINITY
   }
 
   /** The element at index `at`, an integer >= 0 that the caller has checked. Throws the error of `gone()`. */

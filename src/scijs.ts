@@ -7,7 +7,7 @@
  * negative number leave their axis as it is.
  */
 import { checkInteger, outOfRange } from './errors.js'
-import { copyOf, cut, type Layout } from './layout.js'
+import { Axes, copyOf, cut, type Layout, NO_AXIS } from './layout.js'
 
 /** One argument per axis of a scijs method. */
 export type AxisArguments = readonly (number | null | undefined)[]
@@ -37,6 +37,17 @@ export function hi(view: Layout, stop: AxisArguments): Layout {
     if (end >= 0) shape[axis] = end
   }
   return { shape, stride: copyOf(view.stride), offset: view.offset }
+}
+
+/** `lo` of the first two axes, `i` and `j` checked: never null, never past the end. */
+export function lo2(axes: Axes, i: number, j: number): Axes {
+  const { s0, s1 } = axes
+  return new Axes(axes.ndim, axes.offset + i * s0 + j * s1, axes.n0 - i, s0, axes.n1 - j, s1, axes.rest)
+}
+
+/** `hi` of the first two axes, `i` and `j` checked: never null, never past the end. */
+export function hi2(axes: Axes, i: number, j: number): Axes {
+  return new Axes(axes.ndim, axes.offset, i + 0, axes.s0, j + 0, axes.s1, axes.rest)
 }
 
 /** Every `steps[axis]`-th index of each axis; a negative step goes backwards from the last. */
@@ -105,6 +116,22 @@ export function pick(view: Layout, index: AxisArguments): Layout {
     }
   }
   return { shape: cut(shape, kept), stride: cut(stride, kept), offset }
+}
+
+/** `pick` on the first axis, `i` checked. */
+export function pick1(axes: Axes, i: number): Axes {
+  const { rest } = axes
+  const offset = axes.offset + i * axes.s0
+  if (rest === null) return new Axes(axes.ndim - 1, offset, axes.n1, axes.s1, NO_AXIS, 0, null)
+  return new Axes(
+    axes.ndim - 1,
+    offset,
+    axes.n1,
+    axes.s1,
+    rest.n0,
+    rest.s0,
+    rest.ndim > 1 ? pick1(rest, 0) : null,
+  )
 }
 
 // What follows is small, and what throws stands apart: V8 makes a view in one piece only when all of it is
