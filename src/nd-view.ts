@@ -35,7 +35,7 @@ import {
 } from './layout.js'
 import { Memory } from './memory.js'
 import * as scijs from './scijs.js'
-import { type Selection, select } from './selection.js'
+import { type Selection, select, selectNear } from './selection.js'
 import { resolveSource, type Source } from './source.js'
 import { checkData, type Data, isStore } from './store.js'
 import { assign, asTypedArray, fill, gather, nest } from './strided.js'
@@ -414,7 +414,13 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * `slice(start, stop, step)` or text like `'1:5'` a range, whose ends are cut to the axis. Unlike the
    * `slice` of a typed array it does not copy. Throws as `select` does.
    */
-  slice(...selections: Selection[]): V {
+  slice(...selections: Selection[]): V
+  slice(a: unknown, b: unknown): V {
+    const near = this.memory.isGone ? null : selectNear(this.axes, arguments.length, a, b)
+    return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
+  }
+
+  private otherSlice(...selections: Selection[]): V {
     const { shape, stride, offset } = this.alive()
     return this.derive(select(shape, stride, offset, selections))
   }
