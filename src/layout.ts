@@ -105,6 +105,14 @@ export class Axes implements Layout {
 /** The length of an axis that is not there: no index is below it, and no end either. */
 export const NO_AXIS = -1
 
+/**
+ * True for an integer from 0 to `max`, where both have 32 bits; others are for code that may be slow. Shorter than
+ * `isIndex`, because of the limit that `Axes` speaks of.
+ */
+export function isInside(value: unknown, max: number): value is number {
+  return typeof value === 'number' && value >>> 0 === value && value <= max
+}
+
 /** C: the last index runs fastest; F: the first. */
 export type Order = 'C' | 'F'
 

@@ -29,6 +29,7 @@ import {
   checkReshape,
   checkShape,
   isContiguous,
+  isInside,
   type Layout,
   reshapeLayout,
   sizeOf,
@@ -347,7 +348,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   lo(...start: (number | null | undefined)[]): V
   lo(i: unknown, j: unknown): V {
     const { axes, memory } = this
-    if (memory.isGone || arguments.length !== 2 || !isEnd(i, axes.n0) || !isEnd(j, axes.n1)) {
+    if (memory.isGone || arguments.length !== 2 || !isInside(i, axes.n0) || !isInside(j, axes.n1)) {
       return this.otherLo(...(arguments as Iterable<never>))
     }
     return this.derive(scijs.lo2(axes, i, j))
@@ -361,7 +362,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   hi(...stop: (number | null | undefined)[]): V
   hi(i: unknown, j: unknown): V {
     const { axes, memory } = this
-    if (memory.isGone || arguments.length !== 2 || !isEnd(i, axes.n0) || !isEnd(j, axes.n1)) {
+    if (memory.isGone || arguments.length !== 2 || !isInside(i, axes.n0) || !isInside(j, axes.n1)) {
       return this.otherHi(...(arguments as Iterable<never>))
     }
     return this.derive(scijs.hi2(axes, i, j))
@@ -416,7 +417,9 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   slice(...selections: Selection[]): V
   slice(a: unknown, b: unknown): V {
-    const near = this.memory.isGone ? null : selectNear(this.axes, arguments.length, a, b)
+    const { axes, memory } = this
+    const count = arguments.length
+    const near = memory.isGone || count > 2 ? null : selectNear(axes, count, a, count === 1 ? null : b)
     return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
   }
 
@@ -574,14 +577,6 @@ function nearer(rest: Axes, second: number, count: number, k: unknown, l: unknow
   const third = second + k * rest.s0
   if (count === 3) return third
   return count === 4 && isIndex(l, rest.n1) ? third + l * rest.s1 : -1
-}
-
-/**
- * True for an integer from 0 to `max`, where both have 32 bits; others are for code that may be slow. Shorter than
- * `isIndex`, because of the limit that `Axes` speaks of.
- */
-function isEnd(value: unknown, max: number): value is number {
-  return typeof value === 'number' && value >>> 0 === value && value <= max
 }
 
 /** True for an integer from 0 up to, and without, `extent`. Here, since V8 looks through an import each time. */

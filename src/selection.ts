@@ -79,27 +79,25 @@ export function select(
 }
 
 /**
- * As `select`, for one or two selections that are null, an index that is not negative, or a range with a start
- * and a stop inside the axis; null where that is not so, or where it needs more than one step. Makes no array.
+ * As `select`, for one selection or two that are null, an index that is not negative, or a range with a start
+ * and a stop inside the axis; null where that is not so, or where an index leaves more than two axes to close
+ * up. `b` is null where only one is given. Makes no array, as `Axes` explains.
  */
 export function selectNear(axes: Axes, count: number, a: unknown, b: unknown): Axes | null {
-  const { ndim, offset, n0, s0, n1, s1, rest } = axes
-  if (count > ndim || count < 1 || count > 2) return null
+  const { ndim, n0, s0, n1, s1, rest } = axes
   const i = startOf(a) as number
   const iStop = stopOf(a, n0) as number
-  if (!isPart(i, iStop, n0)) return null
-  const j = count === 1 ? 0 : (startOf(b) as number)
-  const jStop = count === 1 ? n1 : (stopOf(b, n1) as number)
-  if (count !== 1 && !isPart(j, jStop, n1)) return null
-  const at = offset + i * s0 + j * s1
-  const row = typeof a === 'number'
-  const column = count === 2 && typeof b === 'number'
-  if (!row && !column) return new Axes(ndim, at, iStop - i, s0, jStop - j, s1, rest)
+  const j = startOf(b) as number
+  const jStop = stopOf(b, n1) as number
+  if (count > ndim || !isPart(i, iStop, n0) || !(count < 2 || isPart(j, jStop, n1))) return null
+  const offset = axes.offset + i * s0 + j * s1
+  if (typeof a !== 'number') {
+    if (typeof b !== 'number') return new Axes(ndim, offset, iStop - i, s0, jStop - j, s1, rest)
+    return rest === null ? new Axes(1, offset, iStop - i, s0, NO_AXIS, 0, null) : null
+  }
   if (rest !== null) return null
-  if (row && column) return new Axes(0, at, NO_AXIS, 0, NO_AXIS, 0, null)
-  return row
-    ? new Axes(ndim - 1, at, jStop - j, s1, NO_AXIS, 0, null)
-    : new Axes(1, at, iStop - i, s0, NO_AXIS, 0, null)
+  if (typeof b === 'number') return new Axes(0, offset, NO_AXIS, 0, NO_AXIS, 0, null)
+  return new Axes(ndim - 1, offset, jStop - j, s1, NO_AXIS, 0, null)
 }
 
 /** Where a selection begins, not yet checked. */
@@ -119,14 +117,8 @@ function stopOf(selection: unknown, extent: number): unknown {
 
 /** True for integers, `start` below `stop`, inside the axis. What is longer than 32 bits can say may be slow. */
 function isPart(start: unknown, stop: unknown, extent: number): boolean {
-  return (
-    typeof start === 'number' &&
-    typeof stop === 'number' &&
-    start >>> 0 === start &&
-    stop >>> 0 === stop &&
-    start < stop &&
-    stop <= extent
-  )
+  if (typeof start !== 'number' || typeof stop !== 'number') return false
+  return start >>> 0 === start && stop >>> 0 === stop && start < stop && stop <= extent
 }
 
 function indexOf(index: number, extent: number, axis: number): number {
