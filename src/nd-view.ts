@@ -36,7 +36,7 @@ import {
 } from './layout.js'
 import { Memory } from './memory.js'
 import * as scijs from './scijs.js'
-import { type Selection, select, selectNear } from './selection.js'
+import { parseTexts, type Selection, select, selectNear } from './selection.js'
 import { resolveSource, type Source } from './source.js'
 import { checkData, type Data, isStore } from './store.js'
 import { assign, asTypedArray, fill, gather, nest } from './strided.js'
@@ -258,10 +258,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * shape.
    */
   index(...index: number[]): number
-  index(i = 0, j = 0, ...more: number[]): number {
-    const { offset, s0, s1 } = this.axes
-    let at = offset + i * s0 + j * s1
-    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 2] as number)
+  index(i = 0, j = 0, k?: number, ...more: number[]): number {
+    const { offset, s0, s1, rest } = this.axes
+    const two = offset + i * s0 + j * s1
+    if (k === undefined) return two
+    let at = two + k * (rest?.s0 as number)
+    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 3] as number)
     return at
   }
 
@@ -418,14 +420,15 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   slice(...selections: Selection[]): V
   slice(a: unknown, b: unknown): V {
     const { axes, memory } = this
-    const count = arguments.length
-    const near = memory.isGone || count > 2 ? null : selectNear(axes, count, a, count === 1 ? null : b)
+    const near = memory.isGone ? null : selectNear(axes, arguments.length, a, b)
     return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
   }
 
   private otherSlice(...selections: Selection[]): V {
-    const { shape, stride, offset } = this.alive()
-    return this.derive(select(shape, stride, offset, selections))
+    const { axes } = this.alive()
+    const ranges = parseTexts(selections)
+    const near = selectNear(axes, ranges.length, ranges[0], ranges[1])
+    return this.derive(near ?? select(axes.shape, axes.stride, axes.offset, ranges))
   }
 
   /**

@@ -81,15 +81,17 @@ export function select(
 /**
  * As `select`, for one selection or two that are null, an index that is not negative, or a range with a start
  * and a stop inside the axis; null where that is not so, or where an index leaves more than two axes to close
- * up. `b` is null where only one is given. Makes no array, as `Axes` explains.
+ * up. Makes no array, as `Axes` explains.
  */
 export function selectNear(axes: Axes, count: number, a: unknown, b: unknown): Axes | null {
   const { ndim, n0, s0, n1, s1, rest } = axes
+  if (count === 1) b = null
   const i = startOf(a) as number
   const iStop = stopOf(a, n0) as number
   const j = startOf(b) as number
   const jStop = stopOf(b, n1) as number
-  if (count > ndim || !isPart(i, iStop, n0) || !(count < 2 || isPart(j, jStop, n1))) return null
+  if (count > ndim || count > 2 || !isPart(i, iStop, n0) || !(count === 1 || isPart(j, jStop, n1)))
+    return null
   const offset = axes.offset + i * s0 + j * s1
   if (typeof a !== 'number') {
     if (typeof b !== 'number') return new Axes(ndim, offset, iStop - i, s0, jStop - j, s1, rest)
@@ -98,6 +100,13 @@ export function selectNear(axes: Axes, count: number, a: unknown, b: unknown): A
   if (rest !== null) return null
   if (typeof b === 'number') return new Axes(0, offset, NO_AXIS, 0, NO_AXIS, 0, null)
   return new Axes(ndim - 1, offset, jStop - j, s1, NO_AXIS, 0, null)
+}
+
+/** The same selections, with ranges in the place of text. Throws what `select` does for text that is none. */
+export function parseTexts(selections: readonly Selection[]): Selection[] {
+  return selections.map((selection, axis) =>
+    typeof selection === 'string' ? parseText(selection, `selections[${axis}]`) : selection,
+  )
 }
 
 /** Where a selection begins, not yet checked. */
