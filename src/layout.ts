@@ -36,7 +36,7 @@ export class Axes implements Layout {
   declare readonly s0: number
   declare readonly n1: number
   declare readonly s1: number
-  /** The axes from the third on, with an offset of 0. */
+  /** The axes from the third on; its offset says nothing about this layout. */
   declare readonly rest: Axes | null
   private declare extents: number[] | null
   private declare steps: number[] | null

@@ -357,7 +357,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   }
 
   private otherLo(...start: (number | null | undefined)[]): V {
-    return this.derive(scijs.lo(this.alive(), start))
+    return this.derive(scijs.lo(this.alive().axes, start))
   }
 
   /** scijs: the view of the first `stop[n]` indices of axis n. Arguments and errors are those of `lo`. */
@@ -371,7 +371,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   }
 
   private otherHi(...stop: (number | null | undefined)[]): V {
-    return this.derive(scijs.hi(this.alive(), stop))
+    return this.derive(scijs.hi(this.alive().axes, stop))
   }
 
   /**
@@ -424,10 +424,10 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
   }
 
-  private otherSlice(...selections: Selection[]): V {
+  private otherSlice(...selections: readonly Selection[]): V {
     const { axes } = this.alive()
     const ranges = parseTexts(selections)
-    const near = selectNear(axes, ranges.length, ranges[0], ranges[1])
+    const near = ranges === selections ? null : selectNear(axes, ranges.length, ranges[0], ranges[1])
     return this.derive(near ?? select(axes.shape, axes.stride, axes.offset, ranges))
   }
 

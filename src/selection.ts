@@ -102,11 +102,19 @@ export function selectNear(axes: Axes, count: number, a: unknown, b: unknown): A
   return new Axes(ndim - 1, offset, jStop - j, s1, NO_AXIS, 0, null)
 }
 
-/** The same selections, with ranges in the place of text. Throws what `select` does for text that is none. */
-export function parseTexts(selections: readonly Selection[]): Selection[] {
-  return selections.map((selection, axis) =>
-    typeof selection === 'string' ? parseText(selection, `selections[${axis}]`) : selection,
-  )
+/**
+ * The selections with ranges in the place of text: the same list where there is no text. Throws what `select`
+ * does for text that is no range.
+ */
+export function parseTexts(selections: readonly Selection[]): readonly Selection[] {
+  let parsed: Selection[] | undefined
+  for (let axis = 0; axis < selections.length; axis++) {
+    const selection = selections[axis]
+    if (typeof selection !== 'string') continue
+    parsed ??= selections.slice()
+    parsed[axis] = parseText(selection, `selections[${axis}]`)
+  }
+  return parsed ?? selections
 }
 
 /** Where a selection begins, not yet checked. */
