@@ -71,13 +71,14 @@ export class Axes implements Layout {
 
   /** The axes from `axis` on. */
   private static from(shape: number[], stride: number[], offset: number, axis: number): Axes {
+    const next = axis + 1
     const ndim = shape.length - axis
-    const rest = ndim > 2 ? Axes.from(shape, stride, 0, axis + 2) : null
-    const n0 = ndim > 0 ? (shape[axis] as number) : NO_AXIS
-    const s0 = ndim > 0 ? (stride[axis] as number) : 0
-    const n1 = ndim > 1 ? (shape[axis + 1] as number) : NO_AXIS
-    const s1 = ndim > 1 ? (stride[axis + 1] as number) : 0
-    return new Axes(ndim, offset, n0, s0, n1, s1, rest)
+    if (ndim <= 0) return new Axes(0, offset, NO_AXIS, 0, NO_AXIS, 0, null)
+    const n0 = shape[axis] as number
+    const s0 = stride[axis] as number
+    if (ndim === 1) return new Axes(1, offset, n0, s0, NO_AXIS, 0, null)
+    const rest = ndim === 2 ? null : Axes.from(shape, stride, 0, axis + 2)
+    return new Axes(ndim, offset, n0, s0, shape[next] as number, stride[next] as number, rest)
   }
 
   get axes(): this {

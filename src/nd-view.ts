@@ -356,6 +356,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return this.derive(scijs.lo2(axes, i, j))
   }
 
+  /** `lo` of what is not two small integers inside their axes; `otherHi` and the others likewise. */
   private otherLo(...start: (number | null | undefined)[]): V {
     return this.derive(scijs.lo(this.alive().axes, start))
   }

@@ -44,13 +44,13 @@ function hiFrom(axes: Axes, stop: AxisArguments, axis: number): Axes {
   return new Axes(axes.ndim, axes.offset, i < 0 ? n0 : i, axes.s0, j < 0 ? n1 : j, axes.s1, further)
 }
 
-/** `lo` of the first two axes, `i` and `j` checked: never null, never past the end. */
+/** `lo` for two arguments that are checked: integers inside their axes. */
 export function lo2(axes: Axes, i: number, j: number): Axes {
   const { s0, s1 } = axes
   return new Axes(axes.ndim, axes.offset + i * s0 + j * s1, axes.n0 - i, s0, axes.n1 - j, s1, axes.rest)
 }
 
-/** `hi` of the first two axes, `i` and `j` checked: never null, never past the end. */
+/** `hi` for two arguments that are checked: integers inside their axes. */
 export function hi2(axes: Axes, i: number, j: number): Axes {
   return new Axes(axes.ndim, axes.offset, i + 0, axes.s0, j + 0, axes.s1, axes.rest)
 }
@@ -123,7 +123,7 @@ export function pick(view: Layout, index: AxisArguments): Layout {
   return { shape: cut(shape, kept), stride: cut(stride, kept), offset }
 }
 
-/** `pick` on the first axis, `i` checked. */
+/** `pick` for one argument that is checked: an index of axis 0. */
 export function pick1(axes: Axes, i: number): Axes {
   const { rest } = axes
   const offset = axes.offset + i * axes.s0
