@@ -10,7 +10,6 @@ import { type ChunkOptions, checkChunks, readAhead } from './chunks.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import type { Layout } from './layout.js'
-import type { Memory } from './memory.js'
 import { type NativeArray, NativeJob } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import {
@@ -142,23 +141,13 @@ export interface ViewPart {
 
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
 export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
-  /** The open file, shared with every view of it. */
-  protected declare readonly file: MappedFile
-
-  /** @internal */
-  constructor(
-    memory: Memory<D>,
-    layout: Layout,
-    readOnly: boolean,
-    root: NdView<D> | null,
-    file: MappedFile,
-  ) {
-    super(memory, layout, readOnly, root)
-    this.file = file
+  /** The open file, which the view that owns the data holds for all views of it. */
+  protected get file(): MappedFile {
+    return (this.memory.root as { opened: MappedFile }).opened
   }
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
-    return new MappedView<D>(this.memory, layout, readOnly, this.root, this.file)
+    return new MappedView<D>(this.memory, layout, readOnly)
   }
 
   /** What a worker needs to make this view of the whole array, and whose file it is. @internal */

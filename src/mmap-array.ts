@@ -16,6 +16,8 @@ import { type Data, dataViewStore } from './store.js'
 
 /** An array in a file, open: made by `open` and `create`. */
 export class MmapArray<D extends DType = DType> extends MappedView<D> {
+  /** @internal The open file. */
+  readonly opened: MappedFile
   /** The file's format. */
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
@@ -25,7 +27,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
     const { shape, stride, offset } = facts
-    super(memory, { shape, stride, offset }, file.mode === 'r', null, file)
+    super(memory, { shape, stride, offset }, file.mode === 'r', null)
+    this.opened = file
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = backing
