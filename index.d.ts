@@ -45,6 +45,10 @@ export declare class NativeArray {
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
+  /** Does an operation on the elements of `layout` and those of the operand: in `other`, in `bytes`, or none. */
+  searchSync(name: string, layout: NativeLayout, operand: NativeOperand | undefined | null, other: NativeArray | undefined | null, bytes: Uint8Array | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
+  /** As `searchSync`, without holding up the caller's thread. */
+  search(name: string, layout: NativeLayout, operand: NativeOperand | undefined | null, other: NativeArray | undefined | null, bytes: Uint8Array | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
 }
 
 /** What is known of a piece of work while it runs, and the way to stop it. */
@@ -194,6 +198,14 @@ export interface NativeOpenOptions {
   lock?: string
 }
 
+/** A second operand: elements of another open array, or a copy of elements in C order. */
+export interface NativeOperand {
+  /** Long name of the dtype. */
+  dtype: string
+  /** Where the elements are. */
+  layout: NativeLayout
+}
+
 /** One result: a number, an exact integer, a truth value, or an array with a dtype, a shape and bytes. */
 export interface NativeReduced {
   /** A float. */
@@ -220,6 +232,28 @@ export interface NativeReduceOptions {
   skipNan: boolean
   /** What is taken off the number of elements before a variance is divided by it. */
   ddof: number
+  /** The most threads to use. */
+  threads?: number
+}
+
+/** What to look for, and how; what an operation has no use for is left out. */
+export interface NativeSearchOptions {
+  /** take: the axis. */
+  axis?: number
+  /** topk: how many rows. */
+  k?: number
+  /** topk: dot, cosine or l2. */
+  metric?: string
+  /** histogram: how many bins. */
+  bins?: number
+  /** histogram: where the first bin begins and the last one ends. */
+  range?: Array<number>
+  /** allClose: the relative tolerance. */
+  rtol?: number
+  /** allClose: the absolute tolerance. */
+  atol?: number
+  /** equals and allClose: NaN equals NaN. */
+  equalNan?: boolean
   /** The most threads to use. */
   threads?: number
 }

@@ -24,6 +24,19 @@ export {
   openSync,
 } from './open.js'
 export type { PathLike } from './path.js'
+export type {
+  AllCloseOptions,
+  Dot,
+  EqualsOptions,
+  Histogram,
+  HistogramOptions,
+  Indices,
+  SearchOptions,
+  TakeOptions,
+  TopK,
+  TopKOptions,
+  Vector,
+} from './search.js'
 export { type Selection, type Slice, slice } from './selection.js'
 export type { NdArrayLike, NestedArray, Source } from './source.js'
 export type { Data, ElementStore } from './store.js'

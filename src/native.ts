@@ -22,6 +22,7 @@ export {
   type NativeOpenOptions,
   type NativeReduced,
   type NativeReduceOptions,
+  type NativeSearchOptions,
   type NativeWriter,
   open as openNative,
   openSync as openNativeSync,

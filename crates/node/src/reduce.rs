@@ -23,6 +23,18 @@ struct State {
     done: AtomicU64,
 }
 
+impl NativeJob {
+    /// The same job, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// What stops the work, and what it counts on.
+    pub(crate) fn flags(&self) -> (&AtomicBool, &AtomicU64) {
+        (&self.0.cancel, &self.0.done)
+    }
+}
+
 #[napi]
 impl NativeJob {
     /// For one piece of work.
@@ -132,11 +144,7 @@ impl Reduction {
             _ => return Err(CoreError::OutOfRange { reason: format!("there is no reduction {name:?}") }),
         };
         let NativeReduceOptions { axes, keepdims, skip_nan, ddof, threads } = options;
-        let signed = |&axis: &f64| {
-            let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
-            Ok(if axis < 0.0 { -magnitude } else { magnitude })
-        };
-        let axes = axes.map(|axes| axes.iter().map(signed).collect::<CoreResult<_>>()).transpose()?;
+        let axes = axes.map(|axes| axes.into_iter().map(axis).collect::<CoreResult<_>>()).transpose()?;
         let threads = threads.map(|threads| size(threads, "threads")).transpose()?;
         Ok(Self { operation, axes, keepdims, skip_nan, ddof, threads, state: Arc::clone(&job.0) })
     }
@@ -155,6 +163,12 @@ impl Reduction {
         array.check_loss()?;
         Ok(reduced)
     }
+}
+
+/// An axis, counted from the end if negative.
+pub(crate) fn axis(axis: f64) -> CoreResult<i64> {
+    let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
+    Ok(if axis < 0.0 { -magnitude } else { magnitude })
 }
 
 fn one(reduced: CoreResult<Reduced>) -> CoreResult<Vec<Reduced>> {

@@ -1,0 +1,217 @@
+//! Work on an open array and a second operand, here or on a thread.
+
+use mmap_ndarray_core::kernel::{
+    self, Control, Histogram, Metric, Options, RawView, Reduced, ReducedArray, Scalar, Tolerance, TopK,
+};
+use mmap_ndarray_core::{DType, DynMmapArray, ElementType, Error as CoreError, Layout, Result as CoreResult};
+use napi::bindgen_prelude::{ClassInstance, Object, Unknown};
+use napi::{Env, Result};
+use napi_derive::napi;
+
+use crate::array::NativeArray;
+use crate::buffer;
+use crate::convert::{NativeLayout, size};
+use crate::error::js_error;
+use crate::reduce::{NativeJob, NativeReduced, axis};
+use crate::task;
+
+/// What to look for, and how; what an operation has no use for is left out.
+#[napi(object)]
+pub struct NativeSearchOptions {
+    /// take: the axis.
+    pub axis: Option<f64>,
+    /// topk: how many rows.
+    pub k: Option<f64>,
+    /// topk: dot, cosine or l2.
+    pub metric: Option<String>,
+    /// histogram: how many bins.
+    pub bins: Option<f64>,
+    /// histogram: where the first bin begins and the last one ends.
+    pub range: Option<Vec<f64>>,
+    /// allClose: the relative tolerance.
+    pub rtol: Option<f64>,
+    /// allClose: the absolute tolerance.
+    pub atol: Option<f64>,
+    /// equals and allClose: NaN equals NaN.
+    pub equal_nan: Option<bool>,
+    /// The most threads to use.
+    pub threads: Option<f64>,
+}
+
+/// A second operand: elements of another open array, or a copy of elements in C order.
+#[napi(object)]
+pub struct NativeOperand {
+    /// Long name of the dtype.
+    pub dtype: String,
+    /// Where the elements are.
+    pub layout: NativeLayout,
+}
+
+/// A second operand that is good on any thread.
+enum Operand {
+    None,
+    Mapped(DynMmapArray, Layout),
+    Memory(Vec<u8>, DType, Layout),
+}
+
+/// An operation with all that it needs, ready to run on any thread.
+pub(crate) struct Search {
+    name: String,
+    options: NativeSearchOptions,
+    operand: Operand,
+    job: NativeJob,
+}
+
+impl Search {
+    /// Does it on the elements of `array` that `layout` reaches; fails when pages of it or the operand have vanished.
+    fn run(mut self, array: &DynMmapArray, layout: &Layout) -> CoreResult<Vec<Reduced>> {
+        let view = buffer::view(array, layout)?;
+        let other = match &mut self.operand {
+            Operand::None => None,
+            Operand::Mapped(array, layout) => Some(buffer::view(array, layout)?),
+            Operand::Memory(bytes, dtype, layout) => Some(buffer::owned(bytes).laid_out(*dtype, layout)?),
+        };
+        let results = self.results(&view, other.as_ref())?;
+        array.check_loss()?;
+        if let Operand::Mapped(array, _) = &self.operand {
+            array.check_loss()?;
+        }
+        Ok(results)
+    }
+
+    fn results(&self, view: &RawView, other: Option<&RawView>) -> CoreResult<Vec<Reduced>> {
+        let given = &self.options;
+        let threads = given.threads.map(|threads| size(threads, "threads")).transpose()?;
+        let (cancel, done) = self.job.flags();
+        let control = Control { cancel: Some(cancel), done: Some(done) };
+        let options = Options { threads, control, ..Options::default() };
+        let other = || other.ok_or_else(|| missing("the other operand"));
+        let equal_nan = given.equal_nan.unwrap_or_default();
+        Ok(match self.name.as_str() {
+            "take" => {
+                let axis = axis(given.axis.unwrap_or_default())?;
+                vec![Reduced::Array(kernel::take(view, other()?, axis, &options)?)]
+            }
+            "topk" => {
+                let k = size(given.k.ok_or_else(|| missing("k"))?, "k")?;
+                let metric = Metric::parse(given.metric.as_deref().unwrap_or("dot"))?;
+                let TopK { indices, scores } = kernel::topk(view, other()?, k, metric, &options)?;
+                vec![list(indices.iter().map(|&index| index as u64)), floats(&scores)]
+            }
+            "dot" => vec![kernel::dot(view, other()?, &options)?],
+            "histogram" => {
+                let bins = size(given.bins.ok_or_else(|| missing("bins"))?, "bins")?;
+                let range = match given.range.as_deref() {
+                    None => None,
+                    Some(&[low, high]) => Some((low, high)),
+                    Some(_) => return Err(missing("one of the two ends of range")),
+                };
+                let Histogram { counts, edges } = kernel::histogram(view, bins, range, &options)?;
+                vec![list(counts.into_iter()), floats(&edges)]
+            }
+            "equals" => vec![truth(kernel::equals(view, other()?, equal_nan, &options)?)],
+            "allClose" => {
+                let relative = given.rtol.ok_or_else(|| missing("rtol"))?;
+                let absolute = given.atol.ok_or_else(|| missing("atol"))?;
+                let tolerance = Tolerance { relative, absolute, equal_nan };
+                vec![truth(kernel::all_close(view, other()?, tolerance, &options)?)]
+            }
+            name => return Err(CoreError::OutOfRange { reason: format!("there is no operation {name:?}") }),
+        })
+    }
+}
+
+fn missing(what: &str) -> CoreError {
+    CoreError::OutOfRange { reason: format!("{what} is missing; expected it for this operation") }
+}
+
+fn truth(value: bool) -> Reduced {
+    Reduced::Scalar(Scalar::Bool(value))
+}
+
+fn floats(values: &[f64]) -> Reduced {
+    let data = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    Reduced::Array(ReducedArray { dtype: DType::Float64, shape: vec![values.len() as u64], data })
+}
+
+/// Counts as floats: of elements in memory, so that none is beyond 2^53.
+#[expect(clippy::cast_precision_loss, reason = "no more than the addresses of a process")]
+fn list(counts: impl Iterator<Item = u64>) -> Reduced {
+    floats(&counts.map(|count| count as f64).collect::<Vec<_>>())
+}
+
+#[napi]
+impl NativeArray {
+    /// Does an operation on the elements of `layout` and those of the operand: in `other`, in `bytes`, or none.
+    #[napi(catch_unwind)]
+    #[expect(clippy::too_many_arguments, reason = "what an operation has")]
+    pub fn search_sync(
+        &self,
+        env: Env,
+        name: String,
+        layout: NativeLayout,
+        operand: Option<NativeOperand>,
+        other: Option<ClassInstance<NativeArray>>,
+        #[napi(ts_arg_type = "Uint8Array | undefined | null")] bytes: Option<Unknown>,
+        options: NativeSearchOptions,
+        job: &NativeJob,
+    ) -> Result<Vec<NativeReduced>> {
+        let operand = operand_of(&env, operand, other.as_deref(), bytes.as_ref())?;
+        let search = Search { name, options, operand, job: job.share() };
+        self.with(&env, |open| {
+            let layout = layout.check(open.array.units())?;
+            search.run(&open.array, &layout)?.into_iter().map(NativeReduced::new).collect()
+        })
+    }
+
+    /// As `searchSync`, without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<Array<NativeReduced>>")]
+    #[expect(clippy::too_many_arguments, reason = "what an operation has")]
+    pub fn search<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        layout: NativeLayout,
+        operand: Option<NativeOperand>,
+        other: Option<ClassInstance<NativeArray>>,
+        #[napi(ts_arg_type = "Uint8Array | undefined | null")] bytes: Option<Unknown>,
+        options: NativeSearchOptions,
+        job: &NativeJob,
+    ) -> Result<Object<'env>> {
+        let operand = operand_of(env, operand, other.as_deref(), bytes.as_ref())?;
+        let search = Search { name, options, operand, job: job.share() };
+        let (array, layout) =
+            self.with(env, |open| Ok((open.array.clone(), layout.check(open.array.units())?)))?;
+        task::promise(
+            env,
+            move || search.run(&array, &layout),
+            |env, results| {
+                let results = results.into_iter().map(NativeReduced::new).collect::<CoreResult<Vec<_>>>();
+                results.map_err(|error| js_error(env, error))
+            },
+        )
+    }
+}
+
+/// The operand as something that outlives the call: a share of the other mapping, or a copy.
+fn operand_of(
+    env: &Env,
+    operand: Option<NativeOperand>,
+    other: Option<&NativeArray>,
+    bytes: Option<&Unknown>,
+) -> Result<Operand> {
+    let Some(NativeOperand { dtype, layout }) = operand else { return Ok(Operand::None) };
+    if let Some(other) = other {
+        return other
+            .with(env, |open| Ok(Operand::Mapped(open.array.clone(), layout.check(open.array.units())?)));
+    }
+    let bytes = match bytes {
+        Some(bytes) => buffer::copy_bytes(env, bytes)?,
+        None => Vec::new(),
+    };
+    let checked = ElementType::parse(&dtype).and_then(|element| {
+        let layout = layout.check((bytes.len() / element.dtype.itemsize()) as u64)?;
+        Ok(Operand::Memory(bytes, element.dtype, layout))
+    });
+    checked.map_err(|error| js_error(env, error))
+}
