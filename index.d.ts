@@ -45,10 +45,10 @@ export declare class NativeArray {
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
-  /** Does an operation on the elements of `layout` and those of the operand: in `other`, in `bytes`, or none. */
-  searchSync(name: string, layout: NativeLayout, operand: NativeOperand | undefined | null, other: NativeArray | undefined | null, bytes: Uint8Array | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
+  /** Does an operation on the elements of `layout`, and those of the operand where it has one. */
+  searchSync(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
   /** As `searchSync`, without holding up the caller's thread. */
-  search(name: string, layout: NativeLayout, operand: NativeOperand | undefined | null, other: NativeArray | undefined | null, bytes: Uint8Array | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
+  search(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
 }
 
 /** What is known of a piece of work while it runs, and the way to stop it. */
@@ -198,12 +198,16 @@ export interface NativeOpenOptions {
   lock?: string
 }
 
-/** A second operand: elements of another open array, or a copy of elements in C order. */
+/** A second operand: elements of another open array, or of bytes, which are copied. */
 export interface NativeOperand {
   /** Long name of the dtype. */
   dtype: string
   /** Where the elements are. */
   layout: NativeLayout
+  /** The array that they are in. */
+  array?: NativeArray
+  /** The bytes that they are in. */
+  bytes?: Uint8Array
 }
 
 /** One result: a number, an exact integer, a truth value, or an array with a dtype, a shape and bytes. */
@@ -236,8 +240,10 @@ export interface NativeReduceOptions {
   threads?: number
 }
 
-/** What to look for, and how; what an operation has no use for is left out. */
+/** What to do, and how; what an operation has no use for is left out. */
 export interface NativeSearchOptions {
+  /** take, topk, dot, histogram, equals or allClose. */
+  name: string
   /** take: the axis. */
   axis?: number
   /** topk: how many rows. */

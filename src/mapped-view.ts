@@ -9,7 +9,7 @@ import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { type Layout, reach, sizeOf } from './layout.js'
 import type { Memory } from './memory.js'
-import { type NativeArray, NativeJob } from './native.js'
+import { type NativeArray, NativeJob, type NativeOperand } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import {
   checkAborted,
@@ -466,15 +466,15 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   }
 
   private async search<T>(search: Search<T>): Promise<T> {
-    const { name, total, native, work, finish } = search
+    const { total, native, work, finish } = search
     const { file } = this
     const calls = this.calls(search)
     const other = search.operand?.given
     return file.follow(total, work, async (job) => {
       const run = async () => {
         let found: T | undefined
-        for (const [layout, operand, source, bytes] of calls) {
-          found = finish(await file.native.search(name, layout, operand, source, bytes, native, job))
+        for (const [layout, operand] of calls) {
+          found = finish(await file.native.search(layout, operand, native, job))
           if (found === false) break
         }
         return found as T
@@ -489,13 +489,11 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   }
 
   private searchSync<T>(search: Search<T>): T {
-    const { name, total, native, work, finish } = search
+    const { total, native, work, finish } = search
     checkAborted(work.signal)
     let found: T | undefined
-    for (const [layout, operand, source, bytes] of this.calls(search)) {
-      found = finish(
-        this.file.native.searchSync(name, layout, operand, source, bytes, native, new NativeJob()),
-      )
+    for (const [layout, operand] of this.calls(search)) {
+      found = finish(this.file.native.searchSync(layout, operand, native, new NativeJob()))
       if (found === false) break
     }
     work.onProgress?.(total, total)
@@ -506,27 +504,19 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   private *calls({
     operand,
     inParts,
-  }: Search<unknown>): Generator<
-    [
-      layout: Layout,
-      operand: { dtype: DType; layout: Layout } | null,
-      source: NativeArray | null,
-      bytes: Uint8Array | null,
-    ]
-  > {
-    const layout = layoutOf(this)
+  }: Search<unknown>): Generator<[layout: Layout, operand: NativeOperand | undefined]> {
     if (operand === undefined) {
-      yield [layout, null, null, null]
+      yield [layoutOf(this), undefined]
       return
     }
     const { given, at } = operand
     if (given instanceof MappedView) {
-      yield [layout, { dtype: at.dtype, layout: layoutOf(at) }, given.file.native, null]
+      yield [layoutOf(this), { dtype: at.dtype, layout: layoutOf(at), array: given.file.native }]
       return
     }
-    for (const [part, from] of parts(layout, at, inParts ? COMPARED : Number.POSITIVE_INFINITY)) {
+    for (const [part, from] of parts(this, at, inParts ? COMPARED : Number.POSITIVE_INFINITY)) {
       const source = { ...from, data: at.data, dtype: at.dtype }
-      yield [layoutOf(part), packed(source), null, bytesOf(gather(source))]
+      yield [layoutOf(part), { ...packed(source), bytes: bytesOf(gather(source)) }]
     }
   }
 

@@ -20,6 +20,7 @@ export {
   type NativeHandle,
   NativeJob,
   type NativeOpenOptions,
+  type NativeOperand,
   type NativeReduced,
   type NativeReduceOptions,
   type NativeSearchOptions,

@@ -90,7 +90,6 @@ export type Dot<D extends DType> = SumOf<D, object> | NdView<SumDType<D>>
 
 /** An operation whose arguments have been checked. */
 export interface Search<T> {
-  readonly name: string
   /** Elements that it goes through. */
   readonly total: number
   readonly native: NativeSearchOptions
@@ -106,11 +105,13 @@ type View = Pick<NdView, 'dtype' | 'shape' | 'size'>
 
 const WORK = ['threads', 'signal', 'onProgress']
 
-function common(options: SearchOptions | undefined, names: readonly string[], what: string) {
-  checkOptions(options, [...names, ...WORK], what)
+function common(options: SearchOptions | undefined, names: readonly string[], name: string) {
+  checkOptions(options, [...names, ...WORK], name)
   const { threads } = options ?? {}
-  const native: NativeSearchOptions =
-    threads === undefined ? {} : { threads: checkInteger('threads', threads, 1) }
+  const native: NativeSearchOptions = {
+    name,
+    ...(threads !== undefined && { threads: checkInteger('threads', threads, 1) }),
+  }
   return { native, work: checkWork(options ?? {}) }
 }
 
@@ -128,7 +129,6 @@ export function checkTake<D extends DType>(
   const at = checkIndices(indices)
   const extent = shape.at(along) as number
   return {
-    name: 'take',
     total: extent === 0 ? 0 : (view.size / extent) * sizeOf(at.shape),
     native: { ...native, axis: along },
     work,
@@ -181,7 +181,6 @@ export function checkTopK(
     throw outOfRange('k', `an integer from 1 to ${rows}, the number of rows`, k)
   }
   return {
-    name: 'topk',
     total: view.size,
     native: { ...native, k: checkInteger('k', k, 1), metric },
     work,
@@ -207,7 +206,6 @@ export function checkDot<D extends DType>(
     return integer !== undefined && itemsizeOf(dtype) < 8 ? Number(integer) : (number ?? integer)
   }
   return {
-    name: 'dot',
     total: size,
     native,
     work,
@@ -250,7 +248,6 @@ export function checkHistogram({ size }: View, options: HistogramOptions | undef
     throw new MmapError(message, { code: 'ERR_TOO_LARGE' })
   }
   return {
-    name: 'histogram',
     // Once for the range, and once to count.
     total: range === undefined ? 2 * size : size,
     native: { ...native, bins, ...(range !== undefined && { range: checkRange(range) }) },
@@ -285,7 +282,7 @@ export function checkEquals(
   const { shape } = view
   if (at.shape.length !== shape.length || at.shape.some((extent, axis) => extent !== shape[axis]))
     return false
-  return comparison('equals', view, { given: other, at }, { ...native, equalNan: equalNaN }, work)
+  return comparison(view, { given: other, at }, { ...native, equalNan: equalNaN }, work)
 }
 
 /** Checks the arguments of `allClose`. */
@@ -304,31 +301,16 @@ export function checkAllClose(
   // A number is what it is, not what the view's dtype would make of it.
   const own = toStrided(other).dtype
   const at = resolveSource(other, { dtype: own, shape: view.shape })
-  return comparison(
-    'allClose',
-    view,
-    { given: other, at },
-    { ...native, rtol, atol, equalNan: equalNaN },
-    work,
-  )
+  return comparison(view, { given: other, at }, { ...native, rtol, atol, equalNan: equalNaN }, work)
 }
 
 function comparison(
-  name: string,
   { size }: View,
   operand: Search<boolean>['operand'],
   native: NativeSearchOptions,
   work: WorkOptions,
 ): Search<boolean> {
-  return {
-    name,
-    total: size,
-    native,
-    work,
-    operand,
-    inParts: true,
-    finish: ([found]) => found?.truth === true,
-  }
+  return { total: size, native, work, operand, inParts: true, finish: ([found]) => found?.truth === true }
 }
 
 /** A part of two layouts of one shape, of at most `most` elements; parts are in C order. */

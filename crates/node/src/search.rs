@@ -15,9 +15,11 @@ use crate::error::js_error;
 use crate::reduce::{NativeJob, NativeReduced, axis};
 use crate::task;
 
-/// What to look for, and how; what an operation has no use for is left out.
+/// What to do, and how; what an operation has no use for is left out.
 #[napi(object)]
 pub struct NativeSearchOptions {
+    /// take, topk, dot, histogram, equals or allClose.
+    pub name: String,
     /// take: the axis.
     pub axis: Option<f64>,
     /// topk: how many rows.
@@ -38,13 +40,19 @@ pub struct NativeSearchOptions {
     pub threads: Option<f64>,
 }
 
-/// A second operand: elements of another open array, or a copy of elements in C order.
-#[napi(object)]
-pub struct NativeOperand {
+/// A second operand: elements of another open array, or of bytes, which are copied.
+#[napi(object, object_to_js = false)]
+pub struct NativeOperand<'env> {
     /// Long name of the dtype.
     pub dtype: String,
     /// Where the elements are.
     pub layout: NativeLayout,
+    /// The array that they are in.
+    #[napi(ts_type = "NativeArray")]
+    pub array: Option<ClassInstance<'env, NativeArray>>,
+    /// The bytes that they are in.
+    #[napi(ts_type = "Uint8Array")]
+    pub bytes: Option<Unknown<'env>>,
 }
 
 /// A second operand that is good on any thread.
@@ -56,7 +64,6 @@ enum Operand {
 
 /// An operation with all that it needs, ready to run on any thread.
 pub(crate) struct Search {
-    name: String,
     options: NativeSearchOptions,
     operand: Operand,
     job: NativeJob,
@@ -87,7 +94,7 @@ impl Search {
         let options = Options { threads, control, ..Options::default() };
         let other = || other.ok_or_else(|| missing("the other operand"));
         let equal_nan = given.equal_nan.unwrap_or_default();
-        Ok(match self.name.as_str() {
+        Ok(match given.name.as_str() {
             "take" => {
                 let axis = axis(given.axis.unwrap_or_default())?;
                 vec![Reduced::Array(kernel::take(view, other()?, axis, &options)?)]
@@ -142,22 +149,18 @@ fn list(counts: impl Iterator<Item = u64>) -> Reduced {
 
 #[napi]
 impl NativeArray {
-    /// Does an operation on the elements of `layout` and those of the operand: in `other`, in `bytes`, or none.
+    /// Does an operation on the elements of `layout`, and those of the operand where it has one.
     #[napi(catch_unwind)]
-    #[expect(clippy::too_many_arguments, reason = "what an operation has")]
     pub fn search_sync(
         &self,
         env: Env,
-        name: String,
         layout: NativeLayout,
         operand: Option<NativeOperand>,
-        other: Option<ClassInstance<NativeArray>>,
-        #[napi(ts_arg_type = "Uint8Array | undefined | null")] bytes: Option<Unknown>,
         options: NativeSearchOptions,
         job: &NativeJob,
     ) -> Result<Vec<NativeReduced>> {
-        let operand = operand_of(&env, operand, other.as_deref(), bytes.as_ref())?;
-        let search = Search { name, options, operand, job: job.share() };
+        let operand = operand_of(&env, operand)?;
+        let search = Search { options, operand, job: job.share() };
         self.with(&env, |open| {
             let layout = layout.check(open.array.units())?;
             search.run(&open.array, &layout)?.into_iter().map(NativeReduced::new).collect()
@@ -166,20 +169,16 @@ impl NativeArray {
 
     /// As `searchSync`, without holding up the caller's thread.
     #[napi(catch_unwind, ts_return_type = "Promise<Array<NativeReduced>>")]
-    #[expect(clippy::too_many_arguments, reason = "what an operation has")]
     pub fn search<'env>(
         &self,
         env: &'env Env,
-        name: String,
         layout: NativeLayout,
         operand: Option<NativeOperand>,
-        other: Option<ClassInstance<NativeArray>>,
-        #[napi(ts_arg_type = "Uint8Array | undefined | null")] bytes: Option<Unknown>,
         options: NativeSearchOptions,
         job: &NativeJob,
     ) -> Result<Object<'env>> {
-        let operand = operand_of(env, operand, other.as_deref(), bytes.as_ref())?;
-        let search = Search { name, options, operand, job: job.share() };
+        let operand = operand_of(env, operand)?;
+        let search = Search { options, operand, job: job.share() };
         let (array, layout) =
             self.with(env, |open| Ok((open.array.clone(), layout.check(open.array.units())?)))?;
         task::promise(
@@ -194,21 +193,13 @@ impl NativeArray {
 }
 
 /// The operand as something that outlives the call: a share of the other mapping, or a copy.
-fn operand_of(
-    env: &Env,
-    operand: Option<NativeOperand>,
-    other: Option<&NativeArray>,
-    bytes: Option<&Unknown>,
-) -> Result<Operand> {
-    let Some(NativeOperand { dtype, layout }) = operand else { return Ok(Operand::None) };
-    if let Some(other) = other {
-        return other
+fn operand_of(env: &Env, operand: Option<NativeOperand>) -> Result<Operand> {
+    let Some(NativeOperand { dtype, layout, array, bytes }) = operand else { return Ok(Operand::None) };
+    if let Some(array) = array {
+        return array
             .with(env, |open| Ok(Operand::Mapped(open.array.clone(), layout.check(open.array.units())?)));
     }
-    let bytes = match bytes {
-        Some(bytes) => buffer::copy_bytes(env, bytes)?,
-        None => Vec::new(),
-    };
+    let bytes = bytes.map(|bytes| buffer::copy_bytes(env, &bytes)).transpose()?.unwrap_or_default();
     let checked = ElementType::parse(&dtype).and_then(|element| {
         let layout = layout.check((bytes.len() / element.dtype.itemsize()) as u64)?;
         Ok(Operand::Memory(bytes, element.dtype, layout))

@@ -11,6 +11,7 @@ use super::runs::Lines;
 use super::{Element, RawView, Wide, load, store, with_type};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::sys;
 
 /// The elements of `view` at these `indices` along `axis`, both of which count from the end if negative.
 ///
@@ -49,6 +50,9 @@ pub fn take(view: &RawView, indices: &RawView, axis: i64, options: &Options) -> 
     let mut data = Vec::new();
     data.try_reserve_exact(nbytes).map_err(|_| too_large())?;
     if nbytes > 0 {
+        // SAFETY:
+        // - `nbytes` of new memory.
+        unsafe { sys::prefer_large_pages(data.as_mut_ptr(), nbytes) };
         rows.copy_to(Address(data.as_mut_ptr()), options)?;
         // SAFETY:
         // - there is room for `nbytes`, and every one of them has been written: the rows are all there is.

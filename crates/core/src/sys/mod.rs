@@ -18,8 +18,8 @@ compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
 pub(crate) use os::{
     Folder, has_name, identity, identity_at, keep_access_list, keep_owner, link, lock, never_wait,
-    open_unnamed, owner_only, page_size, raw_file, remove_abandoned, rename_new, replace_with_zeros, reserve,
-    unlock, write_all_at,
+    open_unnamed, owner_only, page_size, prefer_large_pages, raw_file, remove_abandoned, rename_new,
+    replace_with_zeros, reserve, unlock, write_all_at,
 };
 
 use std::fs::File;

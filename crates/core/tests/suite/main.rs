@@ -29,4 +29,5 @@ mod raw;
 mod records;
 mod reduce;
 mod safetensors;
+mod search;
 mod support;

@@ -5,6 +5,7 @@
 //! matter of float64 for all dtypes; numpy finds it in the shorter float of the two.
 
 use std::marker::PhantomData;
+use std::ops::BitOrAssign;
 
 use super::drive::Place;
 use super::fold::{Fold, Folding, Recipe};
@@ -84,7 +85,7 @@ struct Near {
 folds! {
     Same<W: Work>(self, run, place) -> bool {
         let mut all = true;
-        self.other.zip(run, place, |a, b| all = all && same_run(a, b, self.equal_nan));
+        self.other.zip::<W, W>(run, place, |a, b| all = all && same_run(a, b, self.equal_nan));
         all
     }
     SameNumber<W: Number>(self, run, place) -> bool {
@@ -97,13 +98,11 @@ folds! {
         all
     }
     Near<W: Number>(self, run, place) -> bool {
-        let Tolerance { relative, absolute, equal_nan } = self.tolerance;
         let mut all = true;
         self.other.zip_values(run, place, 0.0_f64, |a, b| {
             for (a, &b) in a.iter().zip(b) {
                 let a = a.widen().float();
-                let near = ((a - b).abs() <= absolute + relative * b.abs()) & b.is_finite();
-                all &= near | (a == b) | (equal_nan & a.is_nan() & b.is_nan());
+                all = all && is_near(a, b, self.tolerance);
             }
         });
         all
@@ -117,21 +116,52 @@ impl<W: Work + Element> Number for W {}
 
 #[inline(always)]
 fn same_run<W: Work>(a: Run<W>, b: Run<W>, equal_nan: bool) -> bool {
-    let same = |a: W, b: W| (a == b) | (W::FLOAT && equal_nan && (a.is_nan() & b.is_nan()));
+    if W::FLOAT && equal_nan {
+        by_size(a, b, |a, b| (a == b) | (a.is_nan() & b.is_nan()))
+    } else {
+        by_size(a, b, |a, b| a == b)
+    }
+}
+
+/// What a lane knows is as wide as its elements.
+#[inline(always)]
+fn by_size<W: Work>(a: Run<W>, b: Run<W>, same: impl Fn(W, W) -> bool) -> bool {
+    match size_of::<W>() {
+        8 => same_lanes::<W, u64, 16>(a, b, same),
+        4 => same_lanes::<W, u32, 32>(a, b, same),
+        2 => same_lanes::<W, u16, 64>(a, b, same),
+        _ => same_lanes::<W, u8, 64>(a, b, same),
+    }
+}
+
+#[inline(always)]
+fn same_lanes<W, M, const L: usize>(a: Run<W>, b: Run<W>, same: impl Fn(W, W) -> bool) -> bool
+where
+    W: Work,
+    M: From<bool> + BitOrAssign + PartialEq + Copy,
+{
     a.parts(BLOCK).zip(b.parts(BLOCK)).all(|(a, b)| {
-        let mut lanes = [true; 32];
-        for (a, b) in a.lanes::<32>().zip(b.lanes::<32>()) {
-            for (lane, (a, b)) in lanes.iter_mut().zip(a.into_iter().zip(b)) {
-                *lane &= same(a, b);
+        let mut differ = [M::from(false); L];
+        for (a, b) in a.lanes::<L>().zip(b.lanes::<L>()) {
+            for (differ, (a, b)) in differ.iter_mut().zip(a.into_iter().zip(b)) {
+                *differ |= M::from(!same(a, b));
             }
         }
-        lanes.into_iter().all(|lane| lane)
-            && a.rest::<32>().iter().zip(b.rest::<32>().iter()).all(|(a, b)| same(a, b))
+        differ.into_iter().all(|differ| differ == M::from(false))
+            && a.rest::<L>().iter().zip(b.rest::<L>().iter()).all(|(a, b)| same(a, b))
     })
 }
 
 /// Elements between two looks at whether there is a difference.
 const BLOCK: usize = 4096;
+
+#[inline(always)]
+#[expect(clippy::float_cmp, reason = "infinities are near to themselves")]
+fn is_near(a: f64, b: f64, Tolerance { relative, absolute, equal_nan }: Tolerance) -> bool {
+    ((a - b).abs() <= absolute + relative * b.abs() && b.is_finite())
+        || a == b
+        || (equal_nan && a.is_nan() && b.is_nan())
+}
 
 /// Whether two numbers are the same, whatever holds them.
 #[expect(clippy::float_cmp, reason = "equality is what is asked for")]

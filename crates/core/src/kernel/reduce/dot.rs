@@ -8,8 +8,10 @@
 
 use std::marker::PhantomData;
 
+use half::{bf16, f16};
+
 use super::drive::Place;
-use super::fold::{Fold, Folding};
+use super::fold::{Fold, Folding, Recipe};
 use super::load::{Eight, Load, Run, Source, Work};
 use super::pair::{Second, in_line, repeated, require_same_dtype, require_vector};
 use super::plan::Order;
@@ -18,7 +20,7 @@ use super::{Integer, Options, Reduced, Scalar, results};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::kernel::{Element, RawView, with_type};
+use crate::kernel::{Bool, Element, RawView, with_type};
 
 /// Elements of a block of floats.
 const BLOCK: usize = 128;
@@ -41,20 +43,25 @@ impl Term<1> for Product {
     }
 }
 
-/// `N` sums over pairs of floats.
+/// `N` sums over pairs of floats, the second one of which is read as `V`.
 #[derive(Clone, Copy)]
-pub(super) struct Pairs<M, const N: usize> {
+pub(super) struct Pairs<M, V, const N: usize> {
     other: Second,
-    term: PhantomData<M>,
+    term: PhantomData<(M, V)>,
 }
 
-impl<M: Term<N>, const N: usize> Pairs<M, N> {
+impl<M: Term<N>, V: Work, const N: usize> Pairs<M, V, N> {
     pub(super) fn with(other: Second) -> Self {
         Self { other, term: PhantomData }
     }
 }
 
-impl<W: Work + Into<f64>, M: Term<N>, const N: usize> Fold<W> for Pairs<M, N> {
+impl<W, V, M, const N: usize> Fold<W> for Pairs<M, V, N>
+where
+    W: Work + Into<f64>,
+    V: Work + Into<f64>,
+    M: Term<N>,
+{
     type Acc = [FloatTotal; N];
     const INDEXED: bool = true;
 
@@ -64,10 +71,10 @@ impl<W: Work + Into<f64>, M: Term<N>, const N: usize> Fold<W> for Pairs<M, N> {
 
     #[inline(always)]
     fn run(self, acc: &mut Self::Acc, run: Run<W>, place: Place) {
-        self.other.zip(run, place, |a, b| {
+        self.other.zip::<W, V>(run, place, |a, b| {
             for (a, b) in a.parts(BLOCK).zip(b.parts(BLOCK)) {
                 let mut sums = [[0.0; 16]; N];
-                let mut add = |lane: usize, a: W, b: W| {
+                let mut add = |lane: usize, a: W, b: V| {
                     for (sums, term) in sums.iter_mut().zip(M::of(a.into(), b.into())) {
                         sums[lane] += term;
                     }
@@ -89,7 +96,7 @@ impl<W: Work + Into<f64>, M: Term<N>, const N: usize> Fold<W> for Pairs<M, N> {
 
     #[inline(always)]
     fn push(self, acc: &mut Self::Acc, value: W, place: isize) {
-        for (acc, term) in acc.iter_mut().zip(M::of(value.into(), self.other.get::<W>(place).into())) {
+        for (acc, term) in acc.iter_mut().zip(M::of(value.into(), self.other.get::<V>(place).into())) {
             acc.add(term);
         }
     }
@@ -102,7 +109,7 @@ impl<W: Work + Into<f64>, M: Term<N>, const N: usize> Fold<W> for Pairs<M, N> {
             let sums = &mut sums[..accs.len()];
             let (eights, rest) = rows.as_chunks::<8>();
             for eight in eights {
-                let with: [f64; 8] = eight.map(|(_, place)| self.other.get::<W>(place).into());
+                let with: [f64; 8] = eight.map(|(_, place)| self.other.get::<V>(place).into());
                 let part = Eight::of(eight.map(|(row, _)| row.part(strip * STRIP, STRIP)));
                 for (sums, values) in sums.iter_mut().zip(part.columns()) {
                     let mut terms = [[0.0; 8]; N];
@@ -117,7 +124,7 @@ impl<W: Work + Into<f64>, M: Term<N>, const N: usize> Fold<W> for Pairs<M, N> {
                 }
             }
             for &(row, place) in rest {
-                let with = self.other.get::<W>(place).into();
+                let with = self.other.get::<V>(place).into();
                 for (sums, value) in sums.iter_mut().zip(row.part(strip * STRIP, STRIP).iter()) {
                     for (sum, term) in sums.iter_mut().zip(M::of(value.into(), with)) {
                         *sum += term;
@@ -220,7 +227,7 @@ impl<W: Factor> Fold<W> for Exact {
 
     #[inline(always)]
     fn run(self, acc: &mut W::Total, run: Run<W>, place: Place) {
-        self.other.zip(run, place, |a, b| {
+        self.other.zip::<W, W>(run, place, |a, b| {
             for (a, b) in a.iter().zip(b.iter()) {
                 W::add(acc, a, b);
             }
@@ -253,50 +260,65 @@ trait Dot: Load {
     fn dot(view: &RawView, vector: &RawView, options: &Options) -> Result<Vec<Reduced>>;
 }
 
-macro_rules! dots {
-    ($($type:ty, $fold:ident, |$acc:ident: $total:ty| $scalar:expr, $element:expr;)*) => {$(
+macro_rules! exact_dots {
+    ($($type:ty),*) => {$(
         impl Dot for $type {
             fn dot(view: &RawView, vector: &RawView, options: &Options) -> Result<Vec<Reduced>> {
-                let mut memory = Vec::new();
-                let (line, other) = in_line::<Self>(vector, &mut memory)?;
+                type Total = <<$type as Load>::Work as Factor>::Total;
+                let integer = <<Self as Load>::Work as Factor>::integer;
                 let recipe = Folding {
-                    fold: $fold(other),
-                    scalars: |$acc: &$total| Ok([$scalar]),
-                    elements: |$acc: &$total| Ok([$element]),
-                    works: PhantomData::<fn(<Self as Load>::Work)>,
+                    fold: Exact { other: Second::of::<Self>(vector) },
+                    scalars: |acc: &Total| Ok([Scalar::Integer(integer(acc))]),
+                    elements: |acc: &Total| Ok([integer(acc).to_element::<Self::Sum>()?]),
+                    works: PhantomData::<fn(Self::Work)>,
                 };
-                let strides = repeated(view, &line);
-                let source = Source::of::<Self>(view);
-                results(view, options, source, &recipe, Order::Of(&strides), <Self as Load>::Sum::DTYPE, 1)
+                run::<Self>(view, vector, options, &recipe)
             }
         }
     )*};
 }
+exact_dots!(Bool, i8, u8, i16, u16, i32, u32, i64, u64);
 
-type TotalOf<T> = <<T as Load>::Work as Factor>::Total;
+macro_rules! float_dots {
+    ($($type:ty),*) => {$(
+        impl Dot for $type {
+            fn dot(view: &RawView, vector: &RawView, options: &Options) -> Result<Vec<Reduced>> {
+                let mut memory = Vec::new();
+                if view.shape.len() == 1 {
+                    // As long as the view: not to be copied.
+                    let fold = Pairs::<Product, Self::Work, 1>::with(Second::of::<Self>(vector));
+                    return run::<Self>(view, vector, options, &floats::<Self, _>(fold));
+                }
+                let (line, other) = in_line(vector, &mut memory)?;
+                let fold = Pairs::<Product, f64, 1>::with(other);
+                run::<Self>(view, &line, options, &floats::<Self, _>(fold))
+            }
+        }
+    )*};
+}
+float_dots!(f16, bf16, f32, f64);
 
-fn exact(other: Second) -> Exact {
-    Exact { other }
+fn floats<T, F>(fold: F) -> impl Recipe
+where
+    T: Load,
+    F: Fold<T::Work, Acc = [FloatTotal; 1]>,
+{
+    Folding {
+        fold,
+        scalars: |[acc]: &[FloatTotal; 1]| Ok([acc.scalar()]),
+        elements: |[acc]: &[FloatTotal; 1]| Ok([acc.to_f64()]),
+        works: PhantomData::<fn(T::Work)>,
+    }
 }
 
-fn floats(other: Second) -> Pairs<Product, 1> {
-    Pairs::with(other)
-}
-
-macro_rules! integer_dots {
-    ($($type:ty),*) => {
-        dots! {$(
-            $type, exact, |acc: TotalOf<$type>| Scalar::Integer(<$type as Load>::Work::integer(acc)),
-            <$type as Load>::Work::integer(acc).to_element::<<$type as Load>::Sum>()?;
-        )*}
-    };
-}
-integer_dots!(crate::kernel::Bool, i8, u8, i16, u16, i32, u32, i64, u64);
-dots! {
-    half::f16, floats, |acc: [FloatTotal; 1]| Scalar::Float(acc[0].to_f64()), acc[0].to_f64();
-    half::bf16, floats, |acc: [FloatTotal; 1]| Scalar::Float(acc[0].to_f64()), acc[0].to_f64();
-    f32, floats, |acc: [FloatTotal; 1]| Scalar::Float(acc[0].to_f64()), acc[0].to_f64();
-    f64, floats, |acc: [FloatTotal; 1]| Scalar::Float(acc[0].to_f64()), acc[0].to_f64();
+fn run<T: Load>(
+    view: &RawView,
+    vector: &RawView,
+    options: &Options,
+    recipe: &dyn Recipe,
+) -> Result<Vec<Reduced>> {
+    let strides = repeated(view, vector);
+    results(view, options, Source::of::<T>(view), recipe, Order::Of(&strides), T::Sum::DTYPE, 1)
 }
 
 /// The product of a vector with a vector, or with each row of `view` along its last axis.

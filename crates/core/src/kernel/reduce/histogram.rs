@@ -114,7 +114,8 @@ macro_rules! spaced {
             clippy::cast_precision_loss,
             clippy::unnecessary_cast,
             clippy::cast_lossless,
-            reason = "rounding is what numpy does"
+            clippy::float_cmp,
+            reason = "rounding is what numpy does, and a range of one value has no width"
         )]
         fn $name(low: f64, high: f64, bins: usize) -> impl Iterator<Item = f64> {
             let (mut low, mut high) = (low as $float, high as $float);

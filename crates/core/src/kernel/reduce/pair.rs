@@ -6,9 +6,9 @@
 
 use super::drive::Place;
 use super::load::{Load, Run, Source, Value, Work};
-use crate::dtype::ByteOrder;
+use crate::dtype::{ByteOrder, DType};
 use crate::error::{Error, Result};
-use crate::kernel::{Element, RawView, assign};
+use crate::kernel::{RawView, assign};
 
 /// Elements of a block.
 const BLOCK: usize = 512;
@@ -32,7 +32,12 @@ impl Second {
 
     /// Calls `visit` with parts of `run` and the same elements of the second operand, both of one length.
     #[inline(always)]
-    pub(super) fn zip<W: Work>(self, run: Run<W>, place: Place, mut visit: impl FnMut(Run<W>, Run<W>)) {
+    pub(super) fn zip<W: Work, V: Work>(
+        self,
+        run: Run<W>,
+        place: Place,
+        mut visit: impl FnMut(Run<W>, Run<V>),
+    ) {
         if self.source.reads_in_place(place.step) {
             // SAFETY:
             // - the place is that of elements of the second operand, as many as the run has: both have one shape.
@@ -40,17 +45,16 @@ impl Second {
             let other = unsafe { Run::new(self.source.at(place.first), run.len()) };
             return visit(run, other);
         }
-        let mut block = [W::default(); BLOCK];
-        self.gathered(run, place, &mut block, |part, values| {
+        self.zip_values(run, place, V::default(), |part, values| {
             // SAFETY:
             // - the values are in a slice, which is not written to before the next part.
             visit(part, unsafe { Run::new(values.as_ptr().cast(), values.len()) });
         });
     }
 
-    /// The same for values of another type.
+    /// The same for values, which are never in place.
     #[inline(always)]
-    pub(super) fn zip_values<W: Work, V: Value>(
+    pub(super) fn zip_values<W: Work, V: Copy>(
         self,
         run: Run<W>,
         place: Place,
@@ -60,7 +64,8 @@ impl Second {
         self.gathered(run, place, &mut [zero; BLOCK], visit);
     }
 
-    #[inline(always)]
+    /// Apart, so that a walk that reads in place does not pay for the block.
+    #[inline(never)]
     fn gathered<W: Work, V>(
         self,
         run: Run<W>,
@@ -93,32 +98,21 @@ impl Second {
     }
 }
 
-/// Vectors up to this many elements are brought into one line first.
-const SHORT: usize = 1 << 16;
-
-/// A vector as kernels read it, where that is no more than a small copy: in line, and in the order of this machine.
-///
-/// `T` is the type of its elements. Those of the result, in `memory` or where they were, are read by the way given.
-pub(super) fn in_line<T: Load>(vector: &RawView, memory: &mut Vec<u8>) -> Result<(RawView, Second)>
-where
-    T::Work: Load<Work = T::Work>,
-{
-    let whole = Second::of::<T>(vector);
-    let stride = vector.strides.first().copied().unwrap_or_default();
-    if vector.len() > SHORT || whole.source.reads_in_place(stride) {
-        return Ok((vector.clone(), whole));
-    }
-    let size = size_of::<T::Work>();
-    memory.resize(vector.len() * size, 0);
+/// A vector as float64 in one line, for a walk that meets each of its elements many times. `memory` holds them.
+pub(super) fn in_line(vector: &RawView, memory: &mut Vec<f64>) -> Result<(RawView, Second)> {
+    memory.try_reserve_exact(vector.len()).map_err(|_| {
+        Error::too_large(format!("a copy of a vector of {} elements does not fit into memory", vector.len()))
+    })?;
+    memory.resize(vector.len(), 0.0);
     let line = RawView {
-        first: memory.as_mut_ptr(),
-        dtype: T::Work::DTYPE,
+        first: memory.as_mut_ptr().cast(),
+        dtype: DType::Float64,
         byte_order: ByteOrder::NATIVE,
         shape: vector.shape.clone(),
-        strides: vec![size.cast_signed(); vector.shape.len()],
+        strides: vec![size_of::<f64>().cast_signed(); vector.shape.len()],
     };
     assign(&line, vector)?;
-    let second = Second::of::<T::Work>(&line);
+    let second = Second::of::<f64>(&line);
     Ok((line, second))
 }
 

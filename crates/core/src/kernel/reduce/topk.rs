@@ -165,10 +165,10 @@ fn search<T>(
 ) -> Result<()>
 where
     T: Load,
-    T::Work: Load<Work = T::Work> + Into<f64>,
+    T::Work: Into<f64>,
 {
     let mut memory = Vec::new();
-    let (line, other) = in_line::<T>(query, &mut memory)?;
+    let (line, other) = in_line(query, &mut memory)?;
     let strides = repeated(view, &line);
     let mut run = |recipe: &dyn Recipe| {
         let mut ranks = [Vec::new()];
@@ -193,11 +193,13 @@ where
         each(view, options, Source::of::<T>(view), recipe, Order::Of(&strides), sink)
     };
     match metric {
-        Metric::Dot => run(&ranked::<T, _, 1>(Pairs::<Product, 1>::with(other), |[dot]| dot)),
-        Metric::L2 => run(&ranked::<T, _, 1>(Pairs::<Distance, 1>::with(other), |[square]| -square.sqrt())),
+        Metric::Dot => run(&ranked::<T, _, 1>(Pairs::<Product, f64, 1>::with(other), |[dot]| dot)),
+        Metric::L2 => {
+            run(&ranked::<T, _, 1>(Pairs::<Distance, f64, 1>::with(other), |[square]| -square.sqrt()))
+        }
         Metric::Cosine => {
             let length = length(&line)?;
-            run(&ranked::<T, _, 2>(Pairs::<Angle, 2>::with(other), move |[dot, square]| {
+            run(&ranked::<T, _, 2>(Pairs::<Angle, f64, 2>::with(other), move |[dot, square]| {
                 dot / (length * square.sqrt())
             }))
         }
@@ -206,7 +208,7 @@ where
 
 /// Sums over pairs, and the rank that they give a row.
 fn ranked<T, M, const N: usize>(
-    fold: Pairs<M, N>,
+    fold: Pairs<M, f64, N>,
     rank: impl Fn([f64; N]) -> f64 + Copy + Sync,
 ) -> impl Recipe
 where
