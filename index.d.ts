@@ -57,6 +57,10 @@ export declare class NativeArray {
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
+  /** Does an operation on the elements of `layout`, and those of the operand where it has one. */
+  searchSync(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
+  /** As `searchSync`, without holding up the caller's thread. */
+  search(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
 }
 
 /** What is known of a piece of work while it runs, and the way to stop it. */
@@ -206,6 +210,18 @@ export interface NativeOpenOptions {
   lock?: string
 }
 
+/** A second operand: elements of another open array, or of bytes, which are copied. */
+export interface NativeOperand {
+  /** Long name of the dtype. */
+  dtype: string
+  /** Where the elements are. */
+  layout: NativeLayout
+  /** The array that they are in. */
+  array?: NativeArray
+  /** The bytes that they are in. */
+  bytes?: Uint8Array
+}
+
 /** One result: a number, an exact integer, a truth value, or an array with a dtype, a shape and bytes. */
 export interface NativeReduced {
   /** A float. */
@@ -232,6 +248,30 @@ export interface NativeReduceOptions {
   skipNan: boolean
   /** What is taken off the number of elements before a variance is divided by it. */
   ddof: number
+  /** The most threads to use. */
+  threads?: number
+}
+
+/** What to do, and how; what an operation has no use for is left out. */
+export interface NativeSearchOptions {
+  /** take, topk, dot, histogram, equals or allClose. */
+  name: string
+  /** take: the axis. */
+  axis?: number
+  /** topk: how many rows. */
+  k?: number
+  /** topk: dot, cosine or l2. */
+  metric?: string
+  /** histogram: how many bins. */
+  bins?: number
+  /** histogram: where the first bin begins and the last one ends. */
+  range?: Array<number>
+  /** allClose: the relative tolerance. */
+  rtol?: number
+  /** allClose: the absolute tolerance. */
+  atol?: number
+  /** equals and allClose: NaN equals NaN. */
+  equalNan?: boolean
   /** The most threads to use. */
   threads?: number
 }

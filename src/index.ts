@@ -27,6 +27,19 @@ export {
 } from './open.js'
 export type { PathLike } from './path.js'
 export type { MinMax, ReduceOptions, SpreadOptions, SumOptions, WorkOptions } from './reductions.js'
+export type {
+  AllCloseOptions,
+  Dot,
+  EqualsOptions,
+  Histogram,
+  HistogramOptions,
+  Indices,
+  SearchOptions,
+  TakeOptions,
+  TopK,
+  TopKOptions,
+  Vector,
+} from './search.js'
 export { type Selection, type Slice, slice } from './selection.js'
 export type { NdArrayLike, NestedArray, Source } from './source.js'
 export type { Data, ElementStore } from './store.js'

@@ -10,7 +10,7 @@ import { type ChunkOptions, checkChunks, readAhead } from './chunks.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import type { Layout } from './layout.js'
-import { type NativeArray, NativeJob } from './native.js'
+import { type NativeArray, NativeJob, type NativeOperand } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import {
   checkAborted,
@@ -31,9 +31,34 @@ import {
   type Work,
   type WorkOptions,
 } from './reductions.js'
+import {
+  type AllCloseOptions,
+  checkAllClose,
+  checkDot,
+  checkEquals,
+  checkHistogram,
+  checkTake,
+  checkTopK,
+  type Dot,
+  type EqualsOptions,
+  type Histogram,
+  type HistogramOptions,
+  type Indices,
+  packed,
+  parts,
+  type Search,
+  type SearchOptions,
+  type TakeOptions,
+  type TopK,
+  type TopKOptions,
+  type Vector,
+} from './search.js'
 import { resolveSource, type Source } from './source.js'
 import { allocate, bytesOf, type Data, DataViewStore, isStore, put } from './store.js'
-import type { Strided } from './strided.js'
+import { gather, type Strided } from './strided.js'
+
+/** Elements that are copied at a time to be compared with. */
+const COMPARED = 2 ** 19
 
 /** What `advise` takes. */
 export type Advice = 'sequential' | 'random' | 'willneed' | 'dontneed' | 'normal'
@@ -456,6 +481,159 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     options?: O,
   ): Reduced<O, number, NdView<'int64'>> {
     return this.reduceSync('countNonzero', options)
+  }
+
+  /**
+   * The elements at these indices along `axis`, negative ones from the end, in new memory: numpy's `take`. The view has the
+   * axes of `indices` in the place of that axis; one index alone takes it away.
+   *
+   * Rejects with ERR_OUT_OF_RANGE for an index outside the axis (named by its place in C order) or with a fraction,
+   * ERR_INVALID_ARG_TYPE for what is no integer, ERR_TOO_LARGE, and as every reduction.
+   */
+  async take(indices: Indices, options?: TakeOptions): Promise<NdView<D>> {
+    return this.search(checkTake<D>(this.alive(), indices, options))
+  }
+
+  /** As `take`, before it returns; throws what `take` rejects with. */
+  takeSync(indices: Indices, options?: TakeOptions): NdView<D> {
+    return this.searchSync(checkTake<D>(this.alive(), indices, options))
+  }
+
+  /**
+   * The `k` rows of a matrix of floats that are nearest to `query`, the best first: their indices and what `metric` says of
+   * them (for 'l2' the Euclidean distance, for 'cosine' NaN where the row or the query has length 0).
+   *
+   * Scores are found in float64. Rows of one score are in the order of their indices; those of NaN are behind all others.
+   * Rejects with ERR_OUT_OF_RANGE for a `k` of less than 1 or of more than there are rows, ERR_DTYPE_MISMATCH for a
+   * query of another dtype (plain numbers are converted), ERR_INVALID_ARG_VALUE for one of another length,
+   * ERR_UNSUPPORTED_DTYPE for integers, and as every reduction.
+   */
+  async topk(query: Vector, k: number, options?: TopKOptions): Promise<TopK> {
+    return this.search(checkTopK(this.alive(), query, k, options))
+  }
+
+  /** As `topk`, before it returns; throws what `topk` rejects with. */
+  topkSync(query: Vector, k: number, options?: TopKOptions): TopK {
+    return this.searchSync(checkTopK(this.alive(), query, k, options))
+  }
+
+  /**
+   * The product with a vector: of a vector a number, of a matrix a view of the products of its rows; any axes before the
+   * last stay. Results are those of `sum`: of floats made in float64, of integers exact, bools count as 0 and 1.
+   *
+   * Rejects with ERR_DTYPE_MISMATCH for a vector of another dtype (plain numbers are converted), ERR_INVALID_ARG_VALUE
+   * for one that is not as long as the last axis, ERR_OUT_OF_RANGE where an integer does not fit into the view, and as
+   * every reduction.
+   */
+  async dot(other: Vector, options?: SearchOptions): Promise<Dot<D>> {
+    return this.search(checkDot<D>(this.alive(), other, options))
+  }
+
+  /** As `dot`, before it returns; throws what `dot` rejects with. */
+  dotSync(other: Vector, options?: SearchOptions): Dot<D> {
+    return this.searchSync(checkDot<D>(this.alive(), other, options))
+  }
+
+  /**
+   * How many elements fall into each of `bins` bins of equal width, and where those begin and end: numpy's `histogram`. Each
+   * bin takes its lower edge, the last one both.
+   *
+   * Elements outside `range` are not counted, nor is NaN; without one, NaN or an infinity is ERR_INVALID_ARG_VALUE, as
+   * are more bins than there are floats in the range. Rejects also with ERR_TOO_LARGE for more than 2^24 bins, and
+   * as every reduction.
+   */
+  async histogram(options?: HistogramOptions): Promise<Histogram> {
+    return this.search(checkHistogram(this.alive(), options))
+  }
+
+  /** As `histogram`, before it returns; throws what `histogram` rejects with. */
+  histogramSync(options?: HistogramOptions): Histogram {
+    return this.searchSync(checkHistogram(this.alive(), options))
+  }
+
+  /**
+   * Whether `other` has the same shape and equal elements; the first difference ends it. Numbers of different dtypes are
+   * compared exactly. NaN equals nothing, or with `equalNaN` NaN.
+   *
+   * Rejects with ERR_INVALID_ARG_TYPE for what has no elements, and as every reduction.
+   */
+  async equals(other: Source, options?: EqualsOptions): Promise<boolean> {
+    const search = checkEquals(this.alive(), other, options)
+    return search && this.search(search)
+  }
+
+  /** As `equals`, before it returns; throws what `equals` rejects with. */
+  equalsSync(other: Source, options?: EqualsOptions): boolean {
+    const search = checkEquals(this.alive(), other, options)
+    return search && this.searchSync(search)
+  }
+
+  /**
+   * Whether each element differs from the one of `other`, which is repeated to this shape, by no more than `atol` and `rtol`
+   * times the other's magnitude: numpy's `allclose`. Differences are found in float64.
+   *
+   * Rejects with ERR_INVALID_ARG_VALUE where the shapes do not fit, ERR_OUT_OF_RANGE for a tolerance below 0, and as
+   * every reduction.
+   */
+  async allClose(other: Source, options?: AllCloseOptions): Promise<boolean> {
+    return this.search(checkAllClose(this.alive(), other, options))
+  }
+
+  /** As `allClose`, before it returns; throws what `allClose` rejects with. */
+  allCloseSync(other: Source, options?: AllCloseOptions): boolean {
+    return this.searchSync(checkAllClose(this.alive(), other, options))
+  }
+
+  private async search<T>(search: Search<T>): Promise<T> {
+    const { total, native, work, finish } = search
+    const { file } = this
+    const calls = this.calls(search)
+    const other = search.operand?.given
+    return file.followNative(total, work, (job) => {
+      const run = async () => {
+        let found: T | undefined
+        for (const [layout, operand] of calls) {
+          found = finish(await file.native.search(layout, operand, native, job))
+          if (found === false) break
+        }
+        return found as T
+      }
+      if (!(other instanceof MappedView) || other.file === file) return run()
+      // Closing the other file ends it as well.
+      return other.file.follow(0, {}, (counted) => stoppable(job, counted(run())))
+    })
+  }
+
+  private searchSync<T>(search: Search<T>): T {
+    const { total, native, work, finish } = search
+    checkAborted(work.signal)
+    let found: T | undefined
+    for (const [layout, operand] of this.calls(search)) {
+      found = finish(this.file.native.searchSync(layout, operand, native, new NativeJob()))
+      if (found === false) break
+    }
+    work.onProgress?.(total, total)
+    return found as T
+  }
+
+  /** The calls of native code that a search needs: one, or one for each part of an operand that has to be copied. */
+  private *calls({
+    operand,
+    inParts,
+  }: Search<unknown>): Generator<[layout: Layout, operand: NativeOperand | undefined]> {
+    if (operand === undefined) {
+      yield [layoutOf(this), undefined]
+      return
+    }
+    const { given, at } = operand
+    if (given instanceof MappedView) {
+      yield [layoutOf(this), { dtype: at.dtype, layout: layoutOf(at), array: given.file.native }]
+      return
+    }
+    for (const [part, from] of parts(this, at, inParts ? COMPARED : Number.POSITIVE_INFINITY)) {
+      const source = { ...from, data: at.data, dtype: at.dtype }
+      yield [layoutOf(part), { ...packed(source), bytes: bytesOf(gather(source)) }]
+    }
   }
 
   private async reduce<T>(name: string, options: ReduceOptions | undefined): Promise<T> {

@@ -52,8 +52,8 @@ pub struct NativeArray {
     path: PathBuf,
 }
 
-struct Open {
-    array: DynMmapArray,
+pub(crate) struct Open {
+    pub(crate) array: DynMmapArray,
     /// Of this environment; the buffer's finalizers own it as well.
     lease: Arc<Lease>,
     buffer: Buffer,
@@ -73,7 +73,7 @@ impl NativeArray {
     }
 
     /// The one door to the array: `ERR_CLOSED` behind it after `close`.
-    fn with<R>(&self, env: &Env, use_it: impl FnOnce(&mut Open) -> CoreResult<R>) -> Result<R> {
+    pub(crate) fn with<R>(&self, env: &Env, use_it: impl FnOnce(&mut Open) -> CoreResult<R>) -> Result<R> {
         let result = match self.lock().as_mut() {
             Some(open) => use_it(open),
             None => Err(CoreError::Closed { path: self.path.clone() }),

@@ -152,11 +152,7 @@ impl Reduction {
             _ => return Err(CoreError::OutOfRange { reason: format!("there is no reduction {name:?}") }),
         };
         let NativeReduceOptions { axes, keepdims, skip_nan, ddof, threads } = options;
-        let signed = |&axis: &f64| {
-            let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
-            Ok(if axis < 0.0 { -magnitude } else { magnitude })
-        };
-        let axes = axes.map(|axes| axes.iter().map(signed).collect::<CoreResult<_>>()).transpose()?;
+        let axes = axes.map(|axes| axes.into_iter().map(axis).collect::<CoreResult<_>>()).transpose()?;
         let threads = threads.map(|threads| size(threads, "threads")).transpose()?;
         Ok(Self { operation, axes, keepdims, skip_nan, ddof, threads, state: Arc::clone(&job.0) })
     }
@@ -174,6 +170,12 @@ impl Reduction {
         array.check_loss()?;
         Ok(reduced)
     }
+}
+
+/// An axis, counted from the end if negative.
+pub(crate) fn axis(axis: f64) -> CoreResult<i64> {
+    let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
+    Ok(if axis < 0.0 { -magnitude } else { magnitude })
 }
 
 fn one(reduced: CoreResult<Reduced>) -> CoreResult<Vec<Reduced>> {

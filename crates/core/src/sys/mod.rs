@@ -22,8 +22,9 @@ pub(crate) use os::replace_with_zeros;
 pub(crate) use os::{Access, View, make_private, reserve_view};
 pub(crate) use os::{
     Folder, advise, file_metadata, forget, granularity, has_name, identity, identity_at, keep_access_list,
-    keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only, page_size, populate, raw_file,
-    release, remove_abandoned, rename_new, reserve, resident, sync_all, sync_data, unlock, write_all_at,
+    keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only, page_size, populate,
+    prefer_large_pages, raw_file, release, remove_abandoned, rename_new, reserve, resident, sync_all,
+    sync_data, unlock, write_all_at,
 };
 
 use std::fs::File;

@@ -173,6 +173,12 @@ pub(crate) fn raw_file(file: &File) -> Option<isize> {
     Some(file.as_raw_handle() as isize)
 }
 
+/// Nothing to ask for: large pages take a privilege here.
+///
+/// # Safety
+/// None is needed.
+pub(crate) unsafe fn prefer_large_pages(_start: *mut u8, _len: usize) {}
+
 /// Bytes of a page.
 pub(crate) fn page_size() -> usize {
     system_info().dwPageSize as usize

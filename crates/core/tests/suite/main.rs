@@ -31,5 +31,6 @@ mod raw;
 mod records;
 mod reduce;
 mod safetensors;
+mod search;
 mod support;
 mod windows;

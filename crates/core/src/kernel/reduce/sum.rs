@@ -82,7 +82,7 @@ pub(super) struct FloatTotal {
 
 impl FloatTotal {
     #[inline(always)]
-    fn add(&mut self, part: f64) {
+    pub(super) fn add(&mut self, part: f64) {
         let sum = self.sum + part;
         let from_part = sum - self.sum;
         self.lost += (self.sum - (sum - from_part)) + (part - from_part);
