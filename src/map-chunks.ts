@@ -88,8 +88,11 @@ export async function mapChunks<R = unknown, D extends DType = DType>(
     throw invalidArgType('array', 'an open MmapArray or a view of one', array)
   const { file, layout, readOnly } = MappedView.part(array as never)
   const pool = new Pool({ handle: whole.toHandle(), layout, readOnly, url }, most, parts)
-  const results = await file.follow(parts.count, work, pool, () => pool.run())
-  file.checkLoss()
+  const results = await file.follow(parts.count, work, pool, async () => {
+    const results = await pool.run()
+    file.checkLoss()
+    return results
+  })
   return results as R[]
 }
 
@@ -105,6 +108,12 @@ function checkModule(moduleURL: unknown): string {
 
 /** Chunks that a worker has at once: one to work on and one that waits for it. */
 const IN_HAND = 2
+
+/** What each worker runs. */
+const ENTRY = new URL('./chunk-worker.js', import.meta.url)
+
+const takesText = () =>
+  [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((option) => option.includes('--input-type'))
 
 /** The workers of one call. */
 class Pool implements Job {
@@ -143,6 +152,7 @@ class Pool implements Job {
           workers.push(worker)
           ends.push(new Promise((ended) => worker.once('exit', ended)))
         }
+        for (let n = 0; n < IN_HAND; n++) for (const worker of workers) this.give(worker)
       })
       for (const worker of workers) worker.postMessage(null)
     } catch (error) {
@@ -155,13 +165,11 @@ class Pool implements Job {
   }
 
   private start(reject: (error: unknown) => void): Worker {
-    const worker = new Worker(new URL('./chunk-worker.js', import.meta.url), { workerData: this.init })
-    const give = () => {
-      if (this.next === this.parts.count) return
-      const index = this.next++
-      const [start, stop] = this.parts.bounds(index)
-      worker.postMessage({ index, start, stop } satisfies ChunkInfo)
-    }
+    const { init: workerData } = this
+    // A process that takes its program as text of some type refuses files, unless text loads them; that knows no loaders.
+    const worker = takesText()
+      ? new Worker(`import(${JSON.stringify(ENTRY)})`, { eval: true, workerData })
+      : new Worker(ENTRY, { workerData })
     worker.on('message', (answer: Answer) => {
       if ('failure' in answer) {
         reject(revive(answer))
@@ -170,7 +178,7 @@ class Pool implements Job {
       this.results[answer.index] = answer.result
       this.finished++
       if (this.finished === this.parts.count) this.settle?.resolve()
-      else give()
+      else this.give(worker)
     })
     worker.on('error', reject)
     worker.on('messageerror', reject)
@@ -179,8 +187,14 @@ class Pool implements Job {
       const message = `A worker of mapChunks ended (exit code ${code}) before its chunks were done; ${url} must not end it`
       reject(new MmapError(message, { code: 'ERR_INVALID_STATE' }))
     })
-    for (let n = 0; n < IN_HAND; n++) give()
     return worker
+  }
+
+  private give(worker: Worker): void {
+    if (this.next === this.parts.count) return
+    const index = this.next++
+    const [start, stop] = this.parts.bounds(index)
+    worker.postMessage({ index, start, stop } satisfies ChunkInfo)
   }
 }
 
