@@ -120,7 +120,7 @@ class Pool implements Job {
   private readonly init: WorkerInit
   private readonly most: number
   private readonly parts: Cut
-  private readonly results: unknown[]
+  private readonly results: unknown[] = []
   private next = 0
   private finished = 0
   private settle: { resolve(): void; reject(error: unknown): void } | undefined
@@ -129,7 +129,6 @@ class Pool implements Job {
     this.init = init
     this.most = most
     this.parts = parts
-    this.results = new Array(parts.count)
   }
 
   done(): number {
