@@ -9,7 +9,7 @@ import { type DType, dtypes, isBigInt } from '../src/dtype.js'
 import { MmapError } from '../src/errors.js'
 import { contiguousStride, type Layout, sizeOf } from '../src/layout.js'
 import { Memory } from '../src/memory.js'
-import { NdView, NdViewBase, ViewInit } from '../src/nd-view.js'
+import { NdView, NdViewBase } from '../src/nd-view.js'
 import { slice } from '../src/selection.js'
 import { allocate, isStore, put } from '../src/store.js'
 
@@ -45,6 +45,10 @@ test('shape and stride are copies of the arguments', (t) => {
   t.deepEqual(view.shape, [2, 3])
 })
 
+const detached = Float64Array.of(2)
+structuredClone(detached.buffer, { transfer: [detached.buffer] })
+const endless = new Proxy([2], { get: (list, key) => (key === 'length' ? {} : Reflect.get(list, key)) })
+
 const badConstructions: [string, () => unknown, string][] = [
   ['an array as data', () => new NdView([1, 2] as never), 'ERR_INVALID_ARG_TYPE'],
   ['no data', () => new NdView(undefined as never), 'ERR_INVALID_ARG_TYPE'],
@@ -55,6 +59,8 @@ const badConstructions: [string, () => unknown, string][] = [
   ],
   ['another dtype', () => new NdView(count(2) as never, [2], [1], 0, 'int8'), 'ERR_INVALID_ARG_VALUE'],
   ['a shape that is a number', () => new NdView(count(2), 2 as never), 'ERR_INVALID_ARG_TYPE'],
+  ['a shape without a length', () => new NdView(count(2), endless as never), 'ERR_INVALID_ARG_TYPE'],
+  ['a detached shape', () => new NdView(count(2)).reshape(detached as never), 'ERR_INVALID_ARG_VALUE'],
   ['a shape of strings', () => new NdView(count(2), ['2'] as never), 'ERR_INVALID_ARG_TYPE'],
   ['a shape of bigints', () => new NdView(count(2), [2n] as never), 'ERR_INVALID_ARG_TYPE'],
   ['a negative length', () => new NdView(count(2), [-2]), 'ERR_OUT_OF_RANGE'],
@@ -709,11 +715,11 @@ class FileView<D extends DType> extends NdViewBase<D, FileView<D>> {
   static over(data: Float64Array, readOnly = false): FileView<'float64'> {
     const explain = () => new MmapError('x.npy is closed', { code: 'ERR_CLOSED', path: 'x.npy' })
     const layout = { shape: [2, 3], stride: [3, 1], offset: 0 }
-    return new FileView(new ViewInit<'float64'>(new Memory(data, 'float64', explain), layout, readOnly, null))
+    return new FileView<'float64'>(new Memory(data, 'float64', explain), layout, readOnly, null)
   }
 
   protected override derive(layout: Layout, readOnly = this.readOnly): FileView<D> {
-    return new FileView<D>(this.init(layout, readOnly))
+    return new FileView<D>(this.memory, layout, readOnly, this.root)
   }
 
   protected override readOnlyError(): MmapError {
@@ -799,7 +805,12 @@ test('an empty view knows too that its data is released', (t) => {
 
 test('so does a view of data without elements', (t) => {
   const memory = new Memory(new Float64Array(0), 'float64')
-  const view = new NdView(new ViewInit(memory, { shape: [0], stride: [1], offset: 0 }, false, null))
+  const view = new NdViewBase<'float64', NdView<'float64'>>(
+    memory,
+    { shape: [0], stride: [1], offset: 0 },
+    false,
+    null,
+  )
   t.is(view.toTypedArray().length, 0)
   memory.release()
   t.throws(() => view.toTypedArray(), { code: 'ERR_INVALID_STATE' })

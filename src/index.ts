@@ -26,6 +26,7 @@ export {
   openSync,
 } from './open.js'
 export type { PathLike } from './path.js'
+export type { MinMax, ReduceOptions, SpreadOptions, SumOptions, WorkOptions } from './reductions.js'
 export { type Selection, type Slice, slice } from './selection.js'
 export type { NdArrayLike, NestedArray, Source } from './source.js'
 export type { Data, ElementStore } from './store.js'

@@ -21,7 +21,7 @@ import {
 import type { Layout } from './layout.js'
 import { MappedView } from './mapped-view.js'
 import { MmapArray } from './mmap-array.js'
-import { checkWork, type Job, type WorkOptions } from './reductions.js'
+import { checkWork, type WorkOptions } from './reductions.js'
 
 /** Options of `mapChunks`. */
 export interface MapChunksOptions extends ChunkOptions, WorkOptions {
@@ -88,11 +88,17 @@ export async function mapChunks<R = unknown, D extends DType = DType>(
     throw invalidArgType('array', 'an open MmapArray or a view of one', array)
   const { file, layout, readOnly } = MappedView.part(array as never)
   const pool = new Pool({ handle: whole.toHandle(), layout, readOnly, url }, most, parts)
-  const results = await file.follow(parts.count, work, pool, async () => {
-    const results = await pool.run()
-    file.checkLoss()
-    return results
-  })
+  const results = await file.follow(parts.count, work, (run) => ({
+    // Not before all workers have ended.
+    result: run(
+      pool.run().then((results) => {
+        file.checkLoss()
+        return results
+      }),
+    ),
+    stop: (error) => pool.stop(error),
+    done: () => pool.done(),
+  }))
   return results as R[]
 }
 
@@ -116,7 +122,7 @@ const takesText = () =>
   [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((option) => option.includes('--input-type'))
 
 /** The workers of one call. */
-class Pool implements Job {
+class Pool {
   private readonly init: WorkerInit
   private readonly most: number
   private readonly parts: Cut
@@ -135,8 +141,8 @@ class Pool implements Job {
     return this.finished
   }
 
-  cancel(): void {
-    this.settle?.reject(new MmapError('The operation was aborted', { code: 'ABORT_ERR' }))
+  stop(error: unknown): void {
+    this.settle?.reject(error)
   }
 
   async run(): Promise<unknown[]> {

@@ -11,14 +11,13 @@ import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import type { Layout } from './layout.js'
 import { type NativeArray, NativeJob } from './native.js'
-import { type NdView, NdViewBase, type ViewInit } from './nd-view.js'
+import { type NdView, NdViewBase } from './nd-view.js'
 import {
   checkAborted,
   checkReduction,
   checkWork,
   type Extreme,
   follow,
-  type Job,
   type MinMax,
   type NoOptions,
   type Reduced,
@@ -28,6 +27,8 @@ import {
   type SumDType,
   type SumOf,
   type SumOptions,
+  stoppable,
+  type Work,
   type WorkOptions,
 } from './reductions.js'
 import { resolveSource, type Source } from './source.js'
@@ -51,8 +52,8 @@ export class MappedFile {
   private wasLost = false
   /** Promises of native work that is under way. */
   readonly running = new Set<Promise<unknown>>()
-  /** The work among it that can be stopped. */
-  private readonly jobs = new Set<Job>()
+  /** What stops the work that can be stopped. */
+  private readonly stops = new Set<Work<unknown>['stop']>()
 
   constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
@@ -76,7 +77,7 @@ export class MappedFile {
   markClosed(): void {
     this.wasLost = this.lost
     this.closed = true
-    for (const job of this.jobs) job.cancel()
+    for (const stop of this.stops) stop(this.gone())
   }
 
   /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
@@ -102,20 +103,31 @@ export class MappedFile {
     }
   }
 
-  /** As `run`, for work that an abort stops, and closing the file. */
-  async follow<J extends Job, T>(
+  /** As `run`, for work that an abort stops, and closing the file. `start` has what runs counted as under way. */
+  async follow<T>(
     total: number,
     options: WorkOptions,
-    job: J,
-    start: (job: J) => Promise<T>,
+    start: (run: <R>(work: Promise<R>) => Promise<R>) => Work<T>,
   ): Promise<T> {
-    return follow(total, options, job, async (job) => {
-      this.jobs.add(job)
-      try {
-        return await this.run(start(job))
-      } finally {
-        this.jobs.delete(job)
-      }
+    checkAborted(options.signal)
+    const work = start((promise) => this.run(promise))
+    this.stops.add(work.stop)
+    try {
+      return await follow(total, options, work)
+    } finally {
+      this.stops.delete(work.stop)
+    }
+  }
+
+  /** As `follow`, for native work. */
+  async followNative<T>(
+    total: number,
+    options: WorkOptions,
+    start: (job: NativeJob) => Promise<T>,
+  ): Promise<T> {
+    return this.follow(total, options, (run) => {
+      const job = new NativeJob()
+      return stoppable(job, run(start(job)))
     })
   }
 }
@@ -129,17 +141,13 @@ export interface ViewPart {
 
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
 export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
-  /** The open file, shared with every view of it. */
-  protected declare readonly file: MappedFile
-
-  /** @internal */
-  constructor(init: ViewInit<D>, file: MappedFile) {
-    super(init)
-    this.file = file
+  /** The open file, which the view that owns the data holds for all views of it. */
+  protected get file(): MappedFile {
+    return (this.memory.root as { opened: MappedFile }).opened
   }
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
-    return new MappedView<D>(this.init(layout, readOnly), this.file)
+    return new MappedView<D>(this.memory, layout, readOnly)
   }
 
   /** What a worker needs to make this view of the whole array, and whose file it is. @internal */
@@ -247,7 +255,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     const work = checkWork(options ?? {})
     const { native } = this.file
     const total = work.onProgress ? native.pageBytes(layout) : 0
-    await this.file.follow(total, work, new NativeJob(), (job) => native.prefetch(layout, job))
+    await this.file.followNative(total, work, (job) => native.prefetch(layout, job))
   }
 
   /** Reads the pages of this view in before it returns; throws what `prefetch` rejects with. */
@@ -292,7 +300,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   /**
    * The sum. Of integers and bools it is exact: a number, which rounds once beyond 2^53, a bigint with `{ bigint: true }`
-   * and for int64 and uint64. Of floats it is summed in float64, pairwise. Of nothing it is 0.
+   * and for int64 and uint64. Floats are added up as float64, with an error of a dozen roundings at most. Of nothing
+   * it is 0.
    *
    * With `axis` it is a view: int64 or uint64 for integers, float64 for floats. Rejects with ERR_OUT_OF_RANGE where a
    * sum does not fit into those, and as every reduction: with ERR_MAPPING_LOST, ERR_CLOSED (also when the array is closed
@@ -309,7 +318,9 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return this.reduceSync('sum', options)
   }
 
-  /** The product; results and errors are those of `sum`. Of nothing it is 1. */
+  /**
+   * The product; results and errors are those of `sum`, and a bigint past 2^1024 is ERR_OUT_OF_RANGE. Of nothing it is 1.
+   */
   prod<const O extends SumOptions = NoOptions>(
     options?: O,
   ): Promise<Reduced<O, SumOf<D, O>, NdView<SumDType<D>>>> {
@@ -448,17 +459,17 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   }
 
   private async reduce<T>(name: string, options: ReduceOptions | undefined): Promise<T> {
-    const reduction = checkReduction(name, this.alive() as never, options)
+    const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     const layout = layoutOf(this)
-    const results = await this.file.follow(total, work, new NativeJob(), (job) =>
+    const results = await this.file.followNative(total, work, (job) =>
       this.file.native.reduce(name, layout, native, job),
     )
     return resultsOf(reduction, results) as T
   }
 
   private reduceSync<T>(name: string, options: ReduceOptions | undefined): T {
-    const reduction = checkReduction(name, this.alive() as never, options)
+    const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     checkAborted(work.signal)
     const results = this.file.native.reduceSync(name, layoutOf(this), native, new NativeJob())

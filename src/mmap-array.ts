@@ -10,12 +10,14 @@ import { constructors, type DType } from './dtype.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import type { NativeArray, NativeFacts } from './native.js'
-import { type Summary, ViewInit } from './nd-view.js'
+import type { Summary } from './nd-view.js'
 import type { Backing, Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
 
 /** An array in a file, open: made by `open` and `create`. */
 export class MmapArray<D extends DType = DType> extends MappedView<D> {
+  /** @internal The open file. */
+  readonly opened: MappedFile
   /** The file's format. */
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
@@ -23,8 +25,10 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   /** Where the bytes live: an ArrayBuffer over the mapping itself ('external'), or a SharedArrayBuffer ('shared'). */
   readonly backing: Backing
 
-  private constructor(init: ViewInit<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
-    super(init, file)
+  private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
+    const { shape, stride, offset } = facts
+    super(memory, { shape, stride, offset }, file.mode === 'r', null)
+    this.opened = file
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = backing
@@ -39,11 +43,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   ): MmapArray<D> {
     try {
       const facts = native.facts()
-      const { shape, stride, offset, unit } = facts
-      const file = new MappedFile(native, path, mode, unit)
+      const file = new MappedFile(native, path, mode, facts.unit)
       const memory = new Memory(dataOf<D>(native, facts, backing), facts.dtype as D, () => file.gone())
-      const init = new ViewInit(memory, { shape, stride, offset }, mode === 'r', null)
-      return new MmapArray(init, file, facts, backing)
+      return new MmapArray(memory, file, facts, backing)
     } catch (error) {
       native.close()
       throw error
@@ -72,7 +74,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   /**
    * Whether pages have vanished under the array: its file was made shorter by somebody, its disk was full, or its
-   * storage failed. Some elements are zeros then that are not the file's; `flush` and `close` throw ERR_MAPPING_LOST.
+   * storage failed. Some elements are zeros then that are not the file's; reductions, `flush` and `close` throw
+   * ERR_MAPPING_LOST.
    */
   get lost(): boolean {
     return this.file.lost
@@ -133,7 +136,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * has closed as well; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`, `mode` and
    * `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
    * ERR_CLOSED; the file stays mapped until it has ended. Throws ERR_MAPPING_LOST, when all of that is done, if the array
-   * is `lost` and no `flush` has said so.
+   * is `lost` and neither a `flush` nor a reduction has said so.
    */
   close(): void {
     if (this.file.closed) return

@@ -22,19 +22,21 @@ import {
 import { checkOptions, invalidArgType, invalidArgValue, MmapError, outOfRange } from './errors.js'
 import { formatView } from './inspect.js'
 import {
+  Axes,
   axisOrder,
   broadcastLayout,
   checkLayout,
   checkReshape,
   checkShape,
   isContiguous,
+  isInside,
   type Layout,
   reshapeLayout,
   sizeOf,
 } from './layout.js'
 import { Memory } from './memory.js'
 import * as scijs from './scijs.js'
-import { type Selection, select } from './selection.js'
+import { parseTexts, type Selection, select, selectNear } from './selection.js'
 import { resolveSource, type Source } from './source.js'
 import { checkData, type Data, isStore } from './store.js'
 import { assign, asTypedArray, fill, gather, nest } from './strided.js'
@@ -65,100 +67,41 @@ export interface Summary {
   readonly nbytes: number
 }
 
-/** What a view is made of when nothing is left to check; only this library makes one. */
-export class ViewInit<D extends DType = DType> {
-  // Only declared: a field that is also initialized costs a call when views are made by the million.
-  declare readonly memory: Memory<D>
-  declare readonly layout: Layout
-  declare readonly readOnly: boolean
-  declare readonly base: NdView<D> | null
-
-  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, base: NdView<D> | null) {
-    this.memory = memory
-    this.layout = layout
-    this.readOnly = readOnly
-    this.base = base
-  }
-}
-
 /**
  * The class behind `NdView`, for classes that extend it; `V` is what their views are.
  *
- * The two differ in types only: the constructor `NdView` knows the dtype that follows from a typed array.
+ * Its constructor checks nothing. Whoever has data to check goes through `NdView`, which makes the same
+ * objects.
  */
 export class NdViewBase<D extends DType, V extends NdView<D>> {
-  static readonly name: string = 'NdView'
+  // Fields are only declared, as in `Axes`, whose header says what a view has to be so that V8 can leave it out.
 
-  // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
-
-  /** Length of each axis, in elements. To be read only: other methods rely on it. */
-  declare readonly shape: number[]
-  /** Distance between neighbours on each axis, in elements; negative or 0 too. To be read only. */
-  declare readonly stride: number[]
-  /** Index in `data` of the element whose indices are all 0. */
-  declare readonly offset: number
-  /** Number of axes. */
-  declare readonly ndim: number
-  /** The view that owns the data, or null for a view that was not made from another. */
-  declare readonly base: NdView<D> | null
+  /** @internal Where the elements lie in the data. */
+  declare readonly axes: Axes
   /** The data, its dtype and its life, shared with every view made from this one. */
   protected declare readonly memory: Memory<D>
   /** True when the writing methods of this view, and of views made from it, throw ERR_READ_ONLY. */
   protected declare readonly readOnly: boolean
 
-  // The first four axes once more: `get` reads a field faster than an element of `shape`.
-  private declare readonly n0: number
-  private declare readonly n1: number
-  private declare readonly n2: number
-  private declare readonly n3: number
-  private declare readonly s0: number
-  private declare readonly s1: number
-  private declare readonly s2: number
-  private declare readonly s3: number
+  /**
+   * `root` is null for the view that owns the data, and only for that; what else it is does not matter.
+   *
+   * @internal
+   */
+  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, root?: NdView<D> | null) {
+    this.axes = layout.axes ?? Axes.of(layout)
+    this.memory = memory
+    this.readOnly = readOnly
+    if (root === null) memory.root = this
+  }
 
   /**
-   * A view over a typed array or an element store: `shape` elements per axis, `stride` elements apart, the
-   * first at element `offset`.
+   * The one way from a view to a view on the same data: every method below that makes one ends here.
    *
-   * As in scijs, what is left out means one axis over all of the data, C order, and the offset that makes
-   * negative strides start at the end. `dtype` follows from a typed array (give 'bool' for a Uint8Array of
-   * flags) and must be given for a store. Throws ERR_INVALID_ARG_TYPE and ERR_INVALID_ARG_VALUE for arguments
-   * that do not belong together, ERR_OUT_OF_RANGE when an element would lie outside the data.
+   * It names no root: V8 would have to make each view that may be one.
    */
-  constructor(
-    data: Data<D> | ViewInit<D>,
-    shape?: readonly number[],
-    stride?: readonly number[],
-    offset?: number,
-    dtype?: D,
-  ) {
-    const init = data instanceof ViewInit ? data : checkedInit<D>(data, shape, stride, offset, dtype)
-    const { layout } = init
-    this.shape = layout.shape
-    this.stride = layout.stride
-    this.offset = layout.offset
-    this.ndim = layout.shape.length
-    this.base = init.base
-    this.memory = init.memory
-    this.readOnly = init.readOnly
-    this.n0 = layout.shape[0] ?? 0
-    this.n1 = layout.shape[1] ?? 0
-    this.n2 = layout.shape[2] ?? 0
-    this.n3 = layout.shape[3] ?? 0
-    this.s0 = layout.stride[0] ?? 0
-    this.s1 = layout.stride[1] ?? 0
-    this.s2 = layout.stride[2] ?? 0
-    this.s3 = layout.stride[3] ?? 0
-  }
-
-  /** The one way from a view to a view on the same data: every method below that makes one ends here. */
   protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
-    return new NdView(this.init(layout, readOnly)) as V
-  }
-
-  /** What `derive` gives to a constructor. */
-  protected init(layout: Layout, readOnly: boolean): ViewInit<D> {
-    return new ViewInit(this.memory, layout, readOnly, this.base ?? (this as unknown as NdView<D>))
+    return new NdViewBase(this.memory, layout, readOnly) as unknown as V
   }
 
   /** The view itself, while its data is there: else throws the memory's `gone()` error. */
@@ -192,9 +135,40 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return this.memory.dtype
   }
 
+  /** The view that owns the data, or null for a view that was not made from another. */
+  get base(): NdView<D> | null {
+    const { root } = this
+    return (root as unknown) === this ? null : root
+  }
+
+  /** The view that owns the data: itself where it was not made from another. */
+  protected get root(): NdView<D> {
+    return this.memory.root as NdView<D>
+  }
+
+  /** Length of each axis, in elements. To be read only: other methods rely on it. */
+  get shape(): number[] {
+    return this.axes.shape
+  }
+
+  /** Distance between neighbours on each axis, in elements; negative or 0 too. To be read only. */
+  get stride(): number[] {
+    return this.axes.stride
+  }
+
   /** The same as `stride`. */
   get strides(): number[] {
-    return this.stride
+    return this.axes.stride
+  }
+
+  /** Index in `data` of the element whose indices are all 0. */
+  get offset(): number {
+    return this.axes.offset
+  }
+
+  /** Number of axes. */
+  get ndim(): number {
+    return this.axes.ndim
   }
 
   /** The axes from the smallest stride to the largest, as scijs lists them. */
@@ -259,8 +233,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   get(...index: number[]): ScalarOf<D>
   get(i?: number, j?: number, k?: number, l?: number): ScalarOf<D> {
-    const at = arguments.length === this.ndim ? this.near(arguments.length, i, j, k, l) : -1
-    return this.memory.read(at >= 0 ? at : this.locate(arguments, arguments.length))
+    const at = this.near(arguments.length, i, j, k, l)
+    return this.memory.read(at >= 0 ? at : this.find.apply(this, arguments as never))
   }
 
   /**
@@ -271,12 +245,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * in a typed array.
    */
   set(...args: [...index: number[], value: ValueOf<D>]): ScalarOf<D>
-  set(i?: unknown, j?: unknown, k?: unknown, l?: unknown, m?: unknown, ..._more: unknown[]): ScalarOf<D> {
+  set(i?: unknown, j?: unknown, k?: unknown, l?: unknown, m?: unknown, ..._: unknown[]): ScalarOf<D> {
     if (this.readOnly) this.checkWritable()
     const count = arguments.length - 1
-    const at = count === this.ndim ? this.near(count, i, j, k, l) : -1
-    const value = count === 1 ? j : count === 2 ? k : count === 3 ? l : count === 4 ? m : last(arguments)
-    return this.memory.write(at >= 0 ? at : this.locate(arguments, count), value)
+    const at = this.near(count, i, j, k, l)
+    if (at < 0) return this.setFar.apply(this, arguments as never)
+    return this.memory.write(at, count === 1 ? j : count === 2 ? k : count === 3 ? l : m)
   }
 
   /**
@@ -284,49 +258,54 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * shape.
    */
   index(...index: number[]): number
-  index(i = 0, j = 0, k?: number, l = 0, ...more: number[]): number {
-    const two = this.offset + i * this.s0 + j * this.s1
+  index(i = 0, j = 0, k?: number, ...more: number[]): number {
+    const { offset, s0, s1, rest } = this.axes
+    const two = offset + i * s0 + j * s1
     if (k === undefined) return two
-    let at = two + k * this.s2 + l * this.s3
-    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 4] as number)
+    let at = two + k * (rest?.s0 as number)
+    for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 3] as number)
     return at
   }
 
   /**
-   * The checked index in `data` for one to four axes, without a loop or an array; -1 for `locate` to see to.
+   * The checked index in `data` for one to four axes, without a loop or an array; -1 where there is none, or
+   * where there are more axes: then `locate` says why, or finds it.
    */
   private near(count: number, i: unknown, j: unknown, k: unknown, l: unknown): number {
-    if (count === 0 || count > 4) return -1
-    if (!isIndex(i, this.n0)) return -1
-    const first = this.offset + i * this.s0
+    const { axes } = this
+    if (count !== axes.ndim || !isIndex(i, axes.n0)) return -1
+    const first = axes.offset + i * axes.s0
     if (count === 1) return first
-    if (!isIndex(j, this.n1)) return -1
-    const second = first + j * this.s1
-    if (count === 2) return second
-    if (!isIndex(k, this.n2)) return -1
-    const third = second + k * this.s2
-    if (count === 3) return third
-    return isIndex(l, this.n3) ? third + l * this.s3 : -1
+    if (!isIndex(j, axes.n1)) return -1
+    const second = first + j * axes.s1
+    return count === 2 ? second : nearer(axes.rest as Axes, second, count, k, l)
+  }
+
+  /** What `get` reads where `near` finds nothing. */
+  private find(...index: unknown[]): number {
+    return this.locate(index, index.length)
+  }
+
+  /** What `set` does where `near` finds nothing. */
+  private setFar(...args: unknown[]): ScalarOf<D> {
+    return this.memory.write(this.locate(args, args.length - 1), args.at(-1))
   }
 
   /** The checked index in `data` for any number of axes; throws what `get` promises. */
-  private locate(index: ArrayLike<unknown>, count: number): number {
-    this.alive()
-    if (count !== this.ndim) {
-      const given = Array.from(index).slice(0, Math.max(count, 0))
-      throw invalidArgValue(
-        'index',
-        `must be ${this.ndim} numbers, one per axis, and not ${given.length}`,
-        given,
-      )
+  private locate(index: readonly unknown[], count: number): number {
+    const { shape, stride, ndim } = this.alive()
+    if (count !== ndim) {
+      const given = index.slice(0, Math.max(count, 0))
+      const reason = `must be ${ndim} numbers, one per axis, and not ${given.length}`
+      throw invalidArgValue('index', reason, given)
     }
     let at = this.offset
     for (let axis = 0; axis < count; axis++) {
       const i = index[axis]
-      const extent = this.shape[axis] as number
+      const extent = shape[axis] as number
       if (typeof i !== 'number') throw invalidArgType(`index[${axis}]`, 'of type number', i)
       if (!isIndex(i, extent)) throw outOfRange(`index[${axis}]`, `an integer >= 0 && < ${extent}`, i)
-      at += i * (this.stride[axis] as number)
+      at += i * (stride[axis] as number)
     }
     return at
   }
@@ -368,13 +347,32 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * Null, undefined or a negative number leaves an axis as it is. Throws ERR_OUT_OF_RANGE for a start past
    * the end, a fraction, or more arguments than axes.
    */
-  lo(...start: (number | null | undefined)[]): V {
-    return this.derive(scijs.lo(this.alive(), start))
+  lo(...start: (number | null | undefined)[]): V
+  lo(i: unknown, j: unknown): V {
+    const { axes, memory } = this
+    if (memory.isGone || arguments.length !== 2 || !isInside(i, axes.n0) || !isInside(j, axes.n1)) {
+      return this.otherLo(...(arguments as Iterable<never>))
+    }
+    return this.derive(scijs.lo2(axes, i, j))
+  }
+
+  /** `lo` of what is not two small integers inside their axes; `otherHi` and the others likewise. */
+  private otherLo(...start: (number | null | undefined)[]): V {
+    return this.derive(scijs.lo(this.alive().axes, start))
   }
 
   /** scijs: the view of the first `stop[n]` indices of axis n. Arguments and errors are those of `lo`. */
-  hi(...stop: (number | null | undefined)[]): V {
-    return this.derive(scijs.hi(this.alive(), stop))
+  hi(...stop: (number | null | undefined)[]): V
+  hi(i: unknown, j: unknown): V {
+    const { axes, memory } = this
+    if (memory.isGone || arguments.length !== 2 || !isInside(i, axes.n0) || !isInside(j, axes.n1)) {
+      return this.otherHi(...(arguments as Iterable<never>))
+    }
+    return this.derive(scijs.hi2(axes, i, j))
+  }
+
+  private otherHi(...stop: (number | null | undefined)[]): V {
+    return this.derive(scijs.hi(this.alive().axes, stop))
   }
 
   /**
@@ -400,7 +398,16 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   /**
    * scijs: the view at index `index[n]` of axis n, which disappears. Arguments and errors are those of `lo`.
    */
-  pick(...index: (number | null | undefined)[]): V {
+  pick(...index: (number | null | undefined)[]): V
+  pick(i: unknown): V {
+    const { axes, memory } = this
+    if (memory.isGone || arguments.length !== 1 || !isIndex(i, axes.n0)) {
+      return this.otherPick(...(arguments as Iterable<never>))
+    }
+    return this.derive(scijs.pick1(axes, i))
+  }
+
+  private otherPick(...index: (number | null | undefined)[]): V {
     return this.derive(scijs.pick(this.alive(), index))
   }
 
@@ -411,9 +418,18 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * `slice(start, stop, step)` or text like `'1:5'` a range, whose ends are cut to the axis. Unlike the
    * `slice` of a typed array it does not copy. Throws as `select` does.
    */
-  slice(...selections: Selection[]): V {
-    const { shape, stride, offset } = this.alive()
-    return this.derive(select(shape, stride, offset, selections))
+  slice(...selections: Selection[]): V
+  slice(a: unknown, b: unknown): V {
+    const { axes, memory } = this
+    const near = memory.isGone ? null : selectNear(axes, arguments.length, a, b)
+    return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
+  }
+
+  private otherSlice(...selections: readonly Selection[]): V {
+    const { axes } = this.alive()
+    const ranges = parseTexts(selections)
+    const near = ranges === selections ? null : selectNear(axes, ranges.length, ranges[0], ranges[1])
+    return this.derive(near ?? select(axes.shape, axes.stride, axes.offset, ranges))
   }
 
   /**
@@ -529,7 +545,7 @@ type TypedArrayForms = {
 /** The constructor of `NdView`: a typed array tells its dtype, anything else is told. */
 export type NdViewConstructor = UnionToIntersection<TypedArrayForms[keyof TypedArrayForms]> & {
   new <D extends DType>(
-    data: Data<D> | ViewInit<D>,
+    data: Data<D>,
     shape?: readonly number[],
     stride?: readonly number[],
     offset?: number,
@@ -540,26 +556,36 @@ export type NdViewConstructor = UnionToIntersection<TypedArrayForms[keyof TypedA
 
 /** An n-dimensional view of typed data: shape, strides and offset over a typed array or an element store. */
 export interface NdView<D extends DType = DType> extends NdViewBase<D, NdView<D>> {}
-export const NdView = NdViewBase as NdViewConstructor
+// A function, so that it can have the prototype of the class that it checks for.
+export const NdView = function NdView(
+  data: Data,
+  shape?: unknown,
+  stride?: unknown,
+  offset?: unknown,
+  dtype?: unknown,
+): object {
+  if (new.target === undefined)
+    throw new TypeError("Class constructor NdView cannot be invoked without 'new'")
+  const checked = checkData(data, dtype)
+  const layout = checkLayout(checked.data.length, shape, stride, offset)
+  const memory = new Memory(checked.data, checked.dtype)
+  const made = new.target === NdView ? NdViewBase : new.target
+  return Reflect.construct(NdViewBase, [memory, layout, false, null], made)
+} as unknown as NdViewConstructor
+Object.assign(NdView, { prototype: NdViewBase.prototype })
+NdViewBase.prototype.constructor = NdView
 
+/** The rest of `near`, apart because V8 inlines only so much, and counts what never runs. */
+function nearer(rest: Axes, second: number, count: number, k: unknown, l: unknown): number {
+  if (!isIndex(k, rest.n0)) return -1
+  const third = second + k * rest.s0
+  if (count === 3) return third
+  return count === 4 && isIndex(l, rest.n1) ? third + l * rest.s1 : -1
+}
+
+/** True for an integer from 0 up to, and without, `extent`. Here, since V8 looks through an import each time. */
 function isIndex(value: unknown, extent: number): value is number {
   return typeof value === 'number' && value >= 0 && value < extent && Math.floor(value) === value
-}
-
-function last(list: ArrayLike<unknown>): unknown {
-  return list[list.length - 1]
-}
-
-function checkedInit<D extends DType>(
-  given: unknown,
-  shape: unknown,
-  stride: unknown,
-  offset: unknown,
-  dtype: unknown,
-): ViewInit<D> {
-  const checked = checkData(given, dtype)
-  const layout = checkLayout(checked.data.length, shape, stride, offset)
-  return new ViewInit(new Memory(checked.data, checked.dtype) as unknown as Memory<D>, layout, false, null)
 }
 
 function list(numbers: readonly number[]): string {

@@ -228,15 +228,18 @@ impl Writer {
     pub fn commit(self) -> Result<()> {
         let Self { file, mut temp, target, path, overwrite, folder, held, .. } = self;
         // Kept to the end; a file that was made meanwhile is replaced on the same terms.
-        let _held = if overwrite && held.is_none() && target.is_file() {
+        let held = if overwrite && held.is_none() && target.is_file() {
             Some(file::hold(&target, &path)?)
         } else {
             held
         };
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
-        fault::point("fsync").and_then(|()| file.sync_all()).map_err(failed.clone()("fsync"))?;
+        fault::point("fsync").and_then(|()| sys::sync_all(&file)).map_err(failed.clone()("fsync"))?;
         if !temp.link(&file, &target, overwrite).map_err(failed.clone()("link"))? {
             let name = temp.name(&file).map_err(failed.clone()("link"))?;
+            // Windows does not always replace a file that is open. A lock that is taken in the moment between is one of a
+            // file that was replaced, which whoever takes it finds out.
+            let _held = held.filter(|_| !cfg!(windows));
             let renamed = if overwrite { sys::rename(name, &target) } else { sys::rename_new(name, &target) };
             renamed.map_err(failed.clone()("rename"))?;
         }

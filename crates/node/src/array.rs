@@ -211,6 +211,7 @@ impl NativeArray {
         })?;
         task::promise(
             env,
+            &task::KERNELS,
             move || reduction.run(&array, &layout),
             |env, reduced| {
                 let reduced = reduced.into_iter().map(NativeReduced::new).collect::<CoreResult<Vec<_>>>();
@@ -229,7 +230,7 @@ impl NativeArray {
     #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn flush<'env>(&self, env: &'env Env, layout: NativeLayout) -> Result<Object<'env>> {
         let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
-        task::promise(env, move || array.flush_part(&layout), |_, ()| Ok(()))
+        task::promise(env, &task::FILES, move || array.flush_part(&layout), |_, ()| Ok(()))
     }
 
     /// Tells the system what is to come for the pages of `layout`.
@@ -260,7 +261,7 @@ impl NativeArray {
     ) -> Result<Object<'env>> {
         let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
         let state = job.state();
-        task::promise(env, move || array.prefetch(&layout, state.control()), |_, ()| Ok(()))
+        task::promise(env, &task::FILES, move || array.prefetch(&layout, state.control()), |_, ()| Ok(()))
     }
 
     /// How much of the pages of `layout` is in memory, from 0 to 1.
@@ -273,7 +274,7 @@ impl NativeArray {
     #[napi(catch_unwind, ts_return_type = "Promise<number>")]
     pub fn residency<'env>(&self, env: &'env Env, layout: NativeLayout) -> Result<Object<'env>> {
         let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
-        task::promise(env, move || array.residency(&layout), |_, share| Ok(share))
+        task::promise(env, &task::FILES, move || array.residency(&layout), |_, share| Ok(share))
     }
 
     /// Whether pages have vanished under the mapping.

@@ -14,6 +14,7 @@ use crate::convert::{number, size};
 
 /// What is known of a piece of work while it runs, and the way to stop it.
 #[napi]
+#[derive(Default)]
 pub struct NativeJob(Arc<State>);
 
 #[derive(Default)]
@@ -33,9 +34,9 @@ impl State {
 impl NativeJob {
     /// For one piece of work.
     #[napi(constructor)]
-    #[expect(clippy::new_without_default, reason = "made by JavaScript")]
+    #[must_use]
     pub fn new() -> Self {
-        Self(Arc::default())
+        Self::default()
     }
 
     /// Stops the work soon: it fails with `ABORT_ERR`.
@@ -55,6 +56,13 @@ impl NativeJob {
 impl NativeJob {
     pub(crate) fn state(&self) -> Arc<State> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Drop for NativeJob {
+    /// Nobody waits for the work any more: its environment has ended.
+    fn drop(&mut self) {
+        self.0.cancel.store(true, Ordering::Relaxed);
     }
 }
 
@@ -144,11 +152,11 @@ impl Reduction {
             _ => return Err(CoreError::OutOfRange { reason: format!("there is no reduction {name:?}") }),
         };
         let NativeReduceOptions { axes, keepdims, skip_nan, ddof, threads } = options;
-        let axis = |&axis: &f64| {
+        let signed = |&axis: &f64| {
             let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
             Ok(if axis < 0.0 { -magnitude } else { magnitude })
         };
-        let axes = axes.map(|axes| axes.iter().map(axis).collect::<CoreResult<_>>()).transpose()?;
+        let axes = axes.map(|axes| axes.iter().map(signed).collect::<CoreResult<_>>()).transpose()?;
         let threads = threads.map(|threads| size(threads, "threads")).transpose()?;
         Ok(Self { operation, axes, keepdims, skip_nan, ddof, threads, state: Arc::clone(&job.0) })
     }

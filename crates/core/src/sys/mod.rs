@@ -16,10 +16,14 @@ use windows as os;
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
+#[cfg(unix)]
+pub(crate) use os::replace_with_zeros;
+#[cfg(windows)]
+pub(crate) use os::{Access, View, make_private, reserve_view};
 pub(crate) use os::{
-    Folder, advise, forget, has_name, identity, identity_at, keep_access_list, keep_owner, link, lock,
-    never_wait, open_unnamed, owner_only, page_size, populate, raw_file, remove_abandoned, rename_new,
-    replace_with_zeros, reserve, resident, unlock, write_all_at,
+    Folder, advise, file_metadata, forget, granularity, has_name, identity, identity_at, keep_access_list,
+    keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only, page_size, populate, raw_file,
+    release, remove_abandoned, rename_new, reserve, resident, sync_all, sync_data, unlock, write_all_at,
 };
 
 use std::fs::File;
@@ -29,6 +33,7 @@ use std::path::Path;
 use crate::fault;
 
 /// What can be done with the zero pages that take the place of others.
+#[cfg(unix)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Zeros {
     /// Loads and stores, as with the pages that were there: pointers stay usable. The system may refuse them where it
@@ -44,13 +49,14 @@ pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
-/// Gives `from` the name `to`, whatever file had it, in one step.
+/// Gives `from` the name `to`, whatever file had it, in one step; on Windows `EBUSY` where that file is in use.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fault::point("rename")?;
-    std::fs::rename(from, to)
+    os::rename_over(from, to)
 }
 
 /// Gives `from` the name `to` in two steps; `EEXIST` if something has it.
+#[cfg(unix)]
 fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     fault::point("link")?;
     std::fs::hard_link(from, to)?;

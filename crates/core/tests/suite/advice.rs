@@ -106,7 +106,14 @@ fn no_advice_changes_an_element_or_loses_a_store() {
         for i in [0, 1000, 100_077, (1 << 18) - 1] {
             // SAFETY:
             // - an element of the mapping, which is aligned: the header of an npy file is 128 bytes long.
-            unsafe { array.mapping().as_ptr().cast::<f64>().add(i).write_volatile(i as f64) };
+            unsafe {
+                array
+                    .mapping()
+                    .as_ptr()
+                    .wrapping_add(8 * i)
+                    .cast::<[u8; 8]>()
+                    .write((i as f64).to_ne_bytes());
+            };
         }
         let stored = array.to_owned_array::<f64>().unwrap();
         assert_eq!(stored[[100_077]], 100_077.0);

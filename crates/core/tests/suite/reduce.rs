@@ -76,9 +76,9 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let length = prop_oneof![10 => 0_u64..6, 2 => 30_u64..70, 1 => 1000_u64..1100];
-    let axis = (length, prop_oneof![-7_i64..8, Just(0)], anything::<(bool, bool)>());
+    let one = (length, prop_oneof![-7_i64..8, Just(0)], anything::<(bool, bool)>());
     let how = (0..13_usize, anything::<(bool, bool, bool, bool)>(), 0..4_usize, 1..4_usize);
-    (vec(axis, 0..4), how, anything::<u64>(), 0..4_u8).prop_filter_map(
+    (vec(one, 0..4), how, anything::<u64>(), 0..4_u8).prop_filter_map(
         "too large",
         |(axes, how, seed, kind)| {
             let (dtype, (swapped, keepdims, skip_nan, everything), before, threads) = how;
@@ -224,145 +224,179 @@ fn moments(list: &[f64]) -> (f64, f64) {
     (mean, list.iter().map(|value| (value - mean).powi(2)).sum())
 }
 
+/// The values that count.
+fn kept(case: &Case, list: &[Wide]) -> Vec<Wide> {
+    list.iter().copied().filter(|&value| !(case.skip_nan && float(value).is_nan())).collect()
+}
+
+fn exactly(_: &[Wide], _: f64, _: f64) -> bool {
+    false
+}
+
+/// Of the size of the elements, whatever cancels out.
+fn nearly(list: &[Wide], found: f64, expected: f64) -> bool {
+    let size = floats(list).into_iter().filter(|value| value.is_finite()).map(f64::abs).sum::<f64>();
+    (found - expected).abs() <= 1e-13 * size
+}
+
+/// Tries `property` on random views.
+fn on_views(count: u32, property: impl Fn(&Case, &RawView) -> TestCaseResult) {
+    let result = runner(count).run(&cases(), |case| {
+        let mut memory = case.memory();
+        let view = case.place.view(&mut memory[case.before..], case.dtype, case.byte_order);
+        property(&case, &view)
+    });
+    result.unwrap();
+}
+
 #[test]
-fn every_reduction_is_that_of_the_model() {
-    runner(6000)
-        .run(&cases(), |case| {
-            let mut memory = case.memory();
-            let view = case.place.view(&mut memory[case.before..], case.dtype, case.byte_order);
-            let options = case.options();
-            let (is_float, scalar) = (is_float(case.dtype), case.axes.is_none() && !case.keepdims);
-            let kept = |list: &[Wide]| -> Vec<Wide> {
-                list.iter().copied().filter(|&value| !(case.skip_nan && float(value).is_nan())).collect()
-            };
-            let exactly = |_: &[Wide], _: f64, _: f64| false;
-            // Of the size of the elements, whatever cancels out.
-            let nearly = |list: &[Wide], found: f64, expected: f64| {
-                let size =
-                    floats(list).into_iter().filter(|value| value.is_finite()).map(f64::abs).sum::<f64>();
-                (found - expected).abs() <= 1e-13 * size
-            };
-            let relatively =
-                |_: &[Wide], found: f64, expected: f64| (found - expected).abs() <= 1e-11 * expected.abs();
-            let whole = match case.dtype {
-                DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64 => DType::Uint64,
-                _ if is_float => DType::Float64,
-                _ => DType::Int64,
-            };
-            let fits = |value: i128| {
-                let fits = scalar
-                    || if whole == DType::Uint64 {
-                        u64::try_from(value).is_ok()
-                    } else {
-                        i64::try_from(value).is_ok()
-                    };
-                let wide = i64::try_from(value).map(Wide::Signed);
-                let wide = wide.or_else(|_| u64::try_from(value).map(Wide::Unsigned));
-                fits.then(|| wide.unwrap_or(Wide::Float(value as f64)))
-            };
-            let added = |list: &[Wide]| {
-                let list = kept(list);
-                if is_float {
-                    Some(Wide::Float(floats(&list).iter().sum()))
+fn sums_and_products_are_those_of_the_model() {
+    on_views(3000, |case, view| {
+        let (is_float, scalar) = (is_float(case.dtype), case.axes.is_none() && !case.keepdims);
+        let relatively =
+            |_: &[Wide], found: f64, expected: f64| (found - expected).abs() <= 1e-11 * expected.abs();
+        let whole = match case.dtype {
+            DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64 => DType::Uint64,
+            _ if is_float => DType::Float64,
+            _ => DType::Int64,
+        };
+        let fits = |value: i128| {
+            let fits = scalar
+                || if whole == DType::Uint64 {
+                    u64::try_from(value).is_ok()
                 } else {
-                    fits(list.into_iter().map(integer).sum())
-                }
-            };
-            case.check("sum", &sum(&view, &options), whole, added, nearly)?;
+                    i64::try_from(value).is_ok()
+                };
+            let wide = i64::try_from(value).map(Wide::Signed);
+            let wide = wide.or_else(|_| u64::try_from(value).map(Wide::Unsigned));
+            fits.then(|| wide.unwrap_or(Wide::Float(value as f64)))
+        };
+        let added = |list: &[Wide]| {
+            let list = kept(case, list);
             if is_float {
-                let product = |list: &[Wide]| Some(Wide::Float(floats(&kept(list)).iter().product()));
-                // Where the model's product leaves the range of doubles on its way, ours does not.
-                let there = |list: &[Wide], found: f64, expected: f64| {
-                    relatively(list, found, expected) || !expected.is_normal()
-                };
-                case.check("prod", &prod(&view, &options), whole, product, there)?;
+                Some(Wide::Float(floats(&list).iter().sum()))
             } else {
-                let product = |list: &[Wide]| {
-                    let mut factors = list.iter().map(|&value| integer(value));
-                    if factors.clone().any(|factor| factor == 0) {
-                        return fits(0);
-                    }
-                    let product = factors.try_fold(1_i128, |product, factor| product.checked_mul(factor));
-                    let rounded = || floats(list).iter().product::<f64>();
-                    product.map_or_else(|| scalar.then(|| Wide::Float(rounded())), fits)
-                };
-                case.check("prod", &prod(&view, &options), whole, product, relatively)?;
+                fits(list.into_iter().map(integer).sum())
             }
-            let average = |list: &[Wide]| Some(Wide::Float(moments(&floats(&kept(list))).0));
-            case.check("mean", &mean(&view, &options), DType::Float64, average, nearly)?;
-            for ddof in [0.0, 1.0, 2.5] {
-                let spread = |list: &[Wide]| {
-                    let list = floats(&kept(list));
-                    let less = list.len() as f64 - ddof;
-                    let nan = case.skip_nan && is_float && less <= 0.0;
-                    if nan { f64::NAN } else { moments(&list).1 / less.max(0.0) }
-                };
-                // A model of equal elements may be a little more than 0.
-                let same = |list: &[Wide], found: f64, expected: f64| {
-                    let size = floats(list)
-                        .into_iter()
-                        .filter(|value| value.is_finite())
-                        .fold(0.0, |a, b| b.abs().max(a));
-                    let off = (found - expected).abs();
-                    off <= 1e-12 * expected
-                        || (found == 0.0 && expected <= 1e-28 * size * size)
-                        || (found.is_nan() && expected.is_infinite())
-                };
-                let variance = |list: &[Wide]| Some(Wide::Float(spread(list)));
-                case.check("var", &var(&view, ddof, &options), DType::Float64, variance, same)?;
-                let deviation = |list: &[Wide]| Some(Wide::Float(spread(list).sqrt()));
-                let same =
-                    |list: &[Wide], found: f64, expected: f64| same(list, found * found, expected * expected);
-                case.check("std", &std(&view, ddof, &options), DType::Float64, deviation, same)?;
-            }
-            for (greatest, extreme, place) in [(false, min as Call, argmin as Call), (true, max, argmax)] {
-                let beats = |a: f64, b: f64| if greatest { a > b } else { a < b };
-                // Doubles hold no 64 bits: those are compared as they are.
-                let at = |list: &[Wide]| -> Option<usize> {
-                    let mut best: Option<usize> = None;
-                    for (i, &value) in list.iter().enumerate() {
-                        let better = best.is_none_or(|best| {
-                            let best = list[best];
-                            if is_float {
-                                let (value, best) = (float(value), float(best));
-                                beats(value, best) || (value.is_nan() && !best.is_nan())
-                            } else {
-                                let (value, best) = (integer(value), integer(best));
-                                if greatest { value > best } else { value < best }
-                            }
-                        });
-                        if better && !(case.skip_nan && float(value).is_nan()) {
-                            best = Some(i);
-                        }
-                    }
-                    best
-                };
-                let value = |list: &[Wide]| match at(list) {
-                    Some(at) => Some(list[at]),
-                    None if list.is_empty() => None,
-                    None => Some(Wide::Float(f64::NAN)),
-                };
-                // Nothing is an error even where there is no result to be made of it.
-                let nothing = case.place.shape.contains(&0) && case.model().1.is_empty();
-                if !nothing {
-                    case.check("extreme", &extreme(&view, &options), case.dtype, value, exactly)?;
-                    let index = |list: &[Wide]| at(list).map(|at| Wide::Signed(at as i64));
-                    case.check("place", &place(&view, &options), DType::Int64, index, exactly)?;
-                    let both =
-                        minmax(&view, &options).map(|(least, most)| if greatest { most } else { least });
-                    case.check("minmax", &both, case.dtype, value, exactly)?;
+        };
+        case.check("sum", &sum(view, &case.options()), whole, added, nearly)?;
+        if is_float {
+            let product = |list: &[Wide]| Some(Wide::Float(floats(&kept(case, list)).iter().product()));
+            // Where the model's product leaves the range of doubles on its way, ours does not.
+            let there = |list: &[Wide], found: f64, expected: f64| {
+                relatively(list, found, expected) || !expected.is_normal()
+            };
+            case.check("prod", &prod(view, &case.options()), whole, product, there)?;
+        } else {
+            let product = |list: &[Wide]| {
+                let mut factors = list.iter().map(|&value| integer(value));
+                if factors.clone().any(|factor| factor == 0) {
+                    return fits(0);
                 }
+                let product = factors.try_fold(1, i128::checked_mul);
+                let rounded = || floats(list).iter().product::<f64>();
+                product.map_or_else(|| scalar.then(|| Wide::Float(rounded())), fits)
+            };
+            case.check("prod", &prod(view, &case.options()), whole, product, relatively)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn moments_are_those_of_the_model() {
+    on_views(3000, |case, view| {
+        let is_float = is_float(case.dtype);
+        let average = |list: &[Wide]| Some(Wide::Float(moments(&floats(&kept(case, list))).0));
+        case.check("mean", &mean(view, &case.options()), DType::Float64, average, nearly)?;
+        for ddof in [0.0, 1.0, 2.5] {
+            let spread = |list: &[Wide]| {
+                let list = floats(&kept(case, list));
+                let less = list.len() as f64 - ddof;
+                let nan = case.skip_nan && is_float && less <= 0.0;
+                if nan { f64::NAN } else { moments(&list).1 / less.max(0.0) }
+            };
+            // A model of equal elements may be a little more than 0.
+            let same = |list: &[Wide], found: f64, expected: f64| {
+                let size = floats(list)
+                    .into_iter()
+                    .filter(|value| value.is_finite())
+                    .fold(0.0, |a, b| b.abs().max(a));
+                let off = (found - expected).abs();
+                off <= 1e-12 * expected
+                    || (found == 0.0 && expected <= 1e-28 * size * size)
+                    || (found.is_nan() && expected.is_infinite())
+            };
+            let variance = |list: &[Wide]| Some(Wide::Float(spread(list)));
+            case.check("var", &var(view, ddof, &case.options()), DType::Float64, variance, same)?;
+            let deviation = |list: &[Wide]| Some(Wide::Float(spread(list).sqrt()));
+            let same =
+                |list: &[Wide], found: f64, expected: f64| same(list, found * found, expected * expected);
+            case.check("std", &std(view, ddof, &case.options()), DType::Float64, deviation, same)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn extremes_and_their_places_are_those_of_the_model() {
+    on_views(3000, |case, view| {
+        let is_float = is_float(case.dtype);
+        for (greatest, extreme, place) in [(false, min as Call, argmin as Call), (true, max, argmax)] {
+            let beats = |a: f64, b: f64| if greatest { a > b } else { a < b };
+            // Doubles hold no 64 bits: those are compared as they are.
+            let at = |list: &[Wide]| -> Option<usize> {
+                let mut best: Option<usize> = None;
+                for (i, &value) in list.iter().enumerate() {
+                    let better = best.is_none_or(|best| {
+                        let best = list[best];
+                        if is_float {
+                            let (value, best) = (float(value), float(best));
+                            beats(value, best) || (value.is_nan() && !best.is_nan())
+                        } else {
+                            let (value, best) = (integer(value), integer(best));
+                            if greatest { value > best } else { value < best }
+                        }
+                    });
+                    if better && !(case.skip_nan && float(value).is_nan()) {
+                        best = Some(i);
+                    }
+                }
+                best
+            };
+            let value = |list: &[Wide]| match at(list) {
+                Some(at) => Some(list[at]),
+                None if list.is_empty() => None,
+                None => Some(Wide::Float(f64::NAN)),
+            };
+            // Nothing is an error even where there is no result to be made of it.
+            let nothing = case.place.shape.contains(&0) && case.model().1.is_empty();
+            if !nothing {
+                case.check("extreme", &extreme(view, &case.options()), case.dtype, value, exactly)?;
+                let index = |list: &[Wide]| at(list).map(|at| Wide::Signed(at as i64));
+                case.check("place", &place(view, &case.options()), DType::Int64, index, exactly)?;
+                let both =
+                    minmax(view, &case.options()).map(|(least, most)| if greatest { most } else { least });
+                case.check("minmax", &both, case.dtype, value, exactly)?;
             }
-            let is_true = |value: &&Wide| float(**value) != 0.0;
-            let some =
-                |list: &[Wide]| Some(Wide::Unsigned(kept(list).iter().any(|value| is_true(&value)).into()));
-            case.check("any", &any(&view, &options), DType::Bool, some, exactly)?;
-            let every = |list: &[Wide]| Some(Wide::Unsigned(list.iter().all(|value| is_true(&value)).into()));
-            case.check("all", &all(&view, &options), DType::Bool, every, exactly)?;
-            let count = |list: &[Wide]| Some(Wide::Signed(kept(list).iter().filter(is_true).count() as i64));
-            case.check("count", &count_nonzero(&view, &options), DType::Int64, count, exactly)
-        })
-        .unwrap();
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn truth_is_that_of_the_model() {
+    on_views(3000, |case, view| {
+        let is_true = |value: &&Wide| float(**value) != 0.0;
+        let some =
+            |list: &[Wide]| Some(Wide::Unsigned(kept(case, list).iter().any(|value| is_true(&value)).into()));
+        case.check("any", &any(view, &case.options()), DType::Bool, some, exactly)?;
+        let every = |list: &[Wide]| Some(Wide::Unsigned(list.iter().all(|value| is_true(&value)).into()));
+        case.check("all", &all(view, &case.options()), DType::Bool, every, exactly)?;
+        let count =
+            |list: &[Wide]| Some(Wide::Signed(kept(case, list).iter().filter(is_true).count() as i64));
+        case.check("count", &count_nonzero(view, &case.options()), DType::Int64, count, exactly)
+    });
 }
 
 type Call = fn(&RawView, &Options) -> Result<Reduced>;
@@ -443,8 +477,8 @@ fn pairwise_sum(values: &[f64]) -> f64 {
         for chunk in values.chunks(8) {
             lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
         }
-        let [a, b, c, d, e, f, g, h] = lanes;
-        return ((a + b) + (c + d)) + ((e + f) + (g + h));
+        let pairs: Vec<f64> = lanes.chunks(2).map(|pair| pair[0] + pair[1]).collect();
+        return (pairs[0] + pairs[1]) + (pairs[2] + pairs[3]);
     }
     let (left, right) = values.split_at(values.len() / 2 / 8 * 8);
     pairwise_sum(left) + pairwise_sum(right)

@@ -23,12 +23,10 @@ type FoundOf<T> = Found<<T as Load>::Work>;
 struct ArgExtreme<const MAX: bool, const SKIP: bool>;
 
 impl<const MAX: bool, const SKIP: bool> ArgExtreme<MAX, SKIP> {
-    const EXTREME: Extreme<MAX, SKIP> = Extreme;
-
     /// Whether `a` is better than `b`, whatever their places: NaN is better than all.
     #[inline(always)]
     fn beats<W: Work>(a: W, b: W) -> bool {
-        Self::EXTREME.beats(a, b) || (a.is_nan() && !b.is_nan())
+        Extreme::<MAX, SKIP>::beats(a, b) || (a.is_nan() && !b.is_nan())
     }
 
     #[inline(always)]
@@ -59,7 +57,7 @@ impl<W: Limits, const MAX: bool, const SKIP: bool> Fold<W> for ArgExtreme<MAX, S
             let first = place.first + from * place.step;
             from += BLOCK.cast_signed();
             let last = first + (block.len().cast_signed() - 1) * place.step;
-            let best = Self::EXTREME.of_run(block);
+            let best = Extreme::<MAX, SKIP>::of_run(block);
             let better = acc.is_none_or(|(known, at)| {
                 Self::beats(best, known) || (first.min(last) < at && !Self::beats(known, best))
             });
@@ -116,7 +114,8 @@ fn arg_extreme<const MAX: bool>(view: &RawView, options: &Options) -> Result<Red
 
 /// The place of the least element in the C order of what is reduced, as an int64: the first of equal ones.
 ///
-/// The first NaN where there is one; with `skip_nan` they do not count.
+/// The first NaN where there is one; with `skip_nan` they do not count, and the place is never that of one (numpy's
+/// `nanargmin` gives it where infinity is the least).
 ///
 /// # Errors
 /// [`Error::InvalidValue`] for the minimum of nothing, or of nothing but NaN with `skip_nan`, or for an axis given twice;

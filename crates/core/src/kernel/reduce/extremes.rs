@@ -50,18 +50,18 @@ pub(super) struct Extreme<const MAX: bool, const SKIP: bool>;
 impl<const MAX: bool, const SKIP: bool> Extreme<MAX, SKIP> {
     /// Whether `a` is more extreme than `b`, where neither is NaN.
     #[inline(always)]
-    pub(super) fn beats<W: Work>(self, a: W, b: W) -> bool {
+    pub(super) fn beats<W: Work>(a: W, b: W) -> bool {
         if MAX { a > b } else { a < b }
     }
 
     #[inline(always)]
-    pub(super) fn of_two<W: Work>(self, a: W, b: W) -> W {
+    pub(super) fn of_two<W: Work>(a: W, b: W) -> W {
         let nan = W::FLOAT && if SKIP { a.is_nan() } else { b.is_nan() };
-        if self.beats(b, a) | nan { b } else { a }
+        if Self::beats(b, a) | nan { b } else { a }
     }
 
     #[inline(always)]
-    pub(super) fn none<W: Limits>(self) -> W {
+    pub(super) fn none<W: Limits>() -> W {
         match (W::FLOAT && SKIP, MAX) {
             (true, _) => W::NAN,
             (false, true) => W::LEAST,
@@ -71,24 +71,24 @@ impl<const MAX: bool, const SKIP: bool> Extreme<MAX, SKIP> {
 
     /// The extreme of a run.
     #[inline(always)]
-    pub(super) fn of_run<W: Limits>(self, run: Run<W>) -> W {
+    pub(super) fn of_run<W: Limits>(run: Run<W>) -> W {
         match size_of::<W>() {
-            8 => self.of_lanes::<W, 16>(run),
-            4 => self.of_lanes::<W, 32>(run),
-            _ => self.of_lanes::<W, 64>(run),
+            8 => Self::of_lanes::<W, 16>(run),
+            4 => Self::of_lanes::<W, 32>(run),
+            _ => Self::of_lanes::<W, 64>(run),
         }
     }
 
     #[inline(always)]
-    fn of_lanes<W: Limits, const L: usize>(self, run: Run<W>) -> W {
-        let mut best = [self.none::<W>(); L];
+    fn of_lanes<W: Limits, const L: usize>(run: Run<W>) -> W {
+        let mut best = [Self::none::<W>(); L];
         for values in run.lanes::<L>() {
             for (best, value) in best.iter_mut().zip(values) {
-                *best = self.of_two(*best, value);
+                *best = Self::of_two(*best, value);
             }
         }
-        let best = best.into_iter().fold(self.none(), |a, b| self.of_two(a, b));
-        run.rest::<L>().iter().fold(best, |a, b| self.of_two(a, b))
+        let best = best.into_iter().fold(Self::none(), |a, b| Self::of_two(a, b));
+        run.rest::<L>().iter().fold(best, |a, b| Self::of_two(a, b))
     }
 }
 
@@ -96,22 +96,22 @@ impl<W: Limits, const MAX: bool, const SKIP: bool> Fold<W> for Extreme<MAX, SKIP
     type Acc = W;
 
     fn start(self) -> W {
-        self.none()
+        Self::none()
     }
 
     #[inline(always)]
     fn run(self, acc: &mut W, run: Run<W>, _: Place) {
-        *acc = self.of_two(*acc, self.of_run(run));
+        *acc = Self::of_two(*acc, Self::of_run(run));
     }
 
     #[inline(always)]
     fn push(self, acc: &mut W, value: W, _: isize) {
-        *acc = self.of_two(*acc, value);
+        *acc = Self::of_two(*acc, value);
     }
 
     #[inline(always)]
     fn merge(self, acc: &mut W, later: &W) {
-        *acc = self.of_two(*acc, *later);
+        *acc = Self::of_two(*acc, *later);
     }
 }
 
@@ -123,14 +123,14 @@ impl<W: Limits, const SKIP: bool> Fold<W> for Both<SKIP> {
     type Acc = (W, W);
 
     fn start(self) -> (W, W) {
-        (Extreme::<false, SKIP>.none(), Extreme::<true, SKIP>.none())
+        (Extreme::<false, SKIP>::none(), Extreme::<true, SKIP>::none())
     }
 
     /// In parts small enough for the second look to find them in the cache.
     #[inline(always)]
     fn run(self, acc: &mut (W, W), run: Run<W>, _: Place) {
         for part in run.parts(1024) {
-            let part = (Extreme::<false, SKIP>.of_run(part), Extreme::<true, SKIP>.of_run(part));
+            let part = (Extreme::<false, SKIP>::of_run(part), Extreme::<true, SKIP>::of_run(part));
             self.merge(acc, &part);
         }
     }
@@ -142,8 +142,8 @@ impl<W: Limits, const SKIP: bool> Fold<W> for Both<SKIP> {
 
     #[inline(always)]
     fn merge(self, acc: &mut (W, W), later: &(W, W)) {
-        acc.0 = Extreme::<false, SKIP>.of_two(acc.0, later.0);
-        acc.1 = Extreme::<true, SKIP>.of_two(acc.1, later.1);
+        acc.0 = Extreme::<false, SKIP>::of_two(acc.0, later.0);
+        acc.1 = Extreme::<true, SKIP>::of_two(acc.1, later.1);
     }
 }
 

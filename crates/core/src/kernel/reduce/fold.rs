@@ -7,7 +7,7 @@
 use std::any::Any;
 
 use super::drive::Place;
-use super::load::{Run, Work};
+use super::load::{Eight, Run, Work};
 use super::simd::{Kernel, dispatch};
 use super::{Result, Scalar};
 use crate::kernel::Element;
@@ -27,7 +27,17 @@ pub(super) trait Fold<W: Work>: Copy + Send + Sync + 'static {
     /// Takes in at most [`ROWS`](super::plan::ROWS) rows, each of one element for each of the accumulators, with the places of the rows.
     #[inline(always)]
     fn rows(self, accs: &mut [Self::Acc], rows: &[(Run<W>, isize)]) {
-        for &(row, index) in rows {
+        // What is known of a column is loaded and stored once for eight elements.
+        let (eights, rest) = rows.as_chunks::<8>();
+        for eight in eights {
+            let columns = Eight::of(eight.map(|(row, _)| row)).columns();
+            for (acc, values) in accs.iter_mut().zip(columns) {
+                for (value, (_, index)) in values.into_iter().zip(eight) {
+                    self.push(acc, value, *index);
+                }
+            }
+        }
+        for &(row, index) in rest {
             for (acc, value) in accs.iter_mut().zip(row.iter()) {
                 self.push(acc, value, index);
             }

@@ -126,7 +126,7 @@ pub(super) struct Run<'a, W> {
     memory: PhantomData<&'a ()>,
 }
 
-impl<'a, W: Work> Run<'a, W> {
+impl<W: Work> Run<'_, W> {
     /// The `len` elements at `at`, which need no alignment.
     ///
     /// # Safety
@@ -186,6 +186,35 @@ impl<'a, W: Work> Run<'a, W> {
     #[inline(always)]
     pub(super) fn iter(self) -> impl Iterator<Item = W> {
         (0..self.len).map(move |i| self.get(i))
+    }
+}
+
+/// Eight runs beside each other, of one length so that the compiler sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Eight<'a, W> {
+    at: [*const W; 8],
+    len: usize,
+    memory: PhantomData<&'a ()>,
+}
+
+impl<'a, W: Work> Eight<'a, W> {
+    /// The runs as far as all of them go.
+    #[inline(always)]
+    pub(super) fn of(runs: [Run<'a, W>; 8]) -> Self {
+        let len = runs.iter().map(|run| run.len).min().unwrap_or_default();
+        Self { at: runs.map(|run| run.at), len, memory: PhantomData }
+    }
+
+    /// The elements of all of them at each place.
+    #[inline(always)]
+    pub(super) fn columns(self) -> impl Iterator<Item = [W; 8]> {
+        (0..self.len).map(move |i| {
+            self.at.map(|at| {
+                // SAFETY:
+                // - `i` is inside each run, whose maker promised its bytes to be readable.
+                unsafe { read(at.wrapping_add(i)) }
+            })
+        })
     }
 }
 

@@ -206,6 +206,11 @@ fn results(
     Ok(arrays.into_iter().map(array).collect())
 }
 
+/// The same, with one NaN for all: which of two NaN an addition gives depends on the processor.
+fn plain(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
 /// Refuses to look for an extreme of nothing, even where that would give no result at all: as numpy does.
 fn require_elements(view: &RawView, options: &Options, what: &str) -> Result<()> {
     let axes = Axes::new(options.axes, view.shape.len())?;

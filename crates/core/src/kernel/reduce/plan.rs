@@ -25,7 +25,7 @@ const TILE: usize = 2048;
 const TILE_BYTES: usize = 1 << 16;
 
 /// Rows that a kernel gets at once where they are read in place.
-pub(super) const ROWS: usize = 32;
+pub(super) const ROWS: usize = 128;
 
 /// Rows are better than runs below this length of a run.
 const SHORT: usize = 32;
@@ -96,6 +96,7 @@ pub(super) struct Plan {
     /// Into how many parts each of them is cut; units are grouped only where it is 1.
     pub(super) parts: usize,
     steps: usize,
+    /// How many units make a chunk, of what is read and of what is known of it.
     group: usize,
 }
 
@@ -138,11 +139,11 @@ impl Plan {
             let (row, many) = (tile * touched(column), plan.wrap * ROWS);
             let steps = (CHUNK / row).max(total.div_ceil(MAX_PARTS)).max(1);
             plan.steps = steps.div_ceil(many) * many;
-            plan.group = (CHUNK / row.saturating_mul(total)).max(1);
+            plan.group = (CHUNK / row.saturating_mul(total)).min(CHUNK / (tile * accumulator)).max(1);
         } else {
             plan.units = plan.kept.len();
             plan.steps = (CHUNK / touched(element)).max(BLOCK);
-            plan.group = (CHUNK / touched(element).saturating_mul(total)).max(1);
+            plan.group = (CHUNK / touched(element).saturating_mul(total)).min(CHUNK / accumulator).max(1);
         }
         plan.parts = total.div_ceil(plan.steps);
         plan

@@ -9,8 +9,8 @@
 
 use super::drive::Place;
 use super::fold::Fold;
-use super::load::{Load, Run, Work};
-use super::{Integer, Options, Reduced, Scalar, reduce};
+use super::load::{Eight, Load, Run, Work};
+use super::{Integer, Options, Reduced, Scalar, plain, reduce};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
@@ -19,7 +19,7 @@ use crate::kernel::{Element, RawView, Wide, with_type};
 /// Elements of a block of floats.
 const BLOCK: usize = 128;
 /// Columns that are added up in registers and the first-level cache.
-const STRIP: usize = 256;
+const STRIP: usize = 1024;
 
 /// A type that can be added up.
 pub(super) trait Addend: Work {
@@ -109,7 +109,7 @@ impl Total for FloatTotal {
     }
     fn to_f64(&self) -> f64 {
         // Infinities leave nothing sensible in `lost`.
-        if self.lost.is_finite() { self.sum + self.lost } else { self.sum }
+        plain(if self.lost.is_finite() { self.sum + self.lost } else { self.sum })
     }
     fn scalar(&self) -> Scalar {
         Scalar::Float(self.to_f64())
@@ -219,8 +219,8 @@ macro_rules! small_integers {
     )*};
 }
 small_integers! {
-    i8, i16, 64, 256, i32;
-    u8, u16, 64, 256, i32;
+    i8, i16, 64, 256, i16;
+    u8, u16, 64, 256, u16;
     i16, i32, 32, 1024, i32;
     u16, i32, 32, 1024, i32;
     i32, i64, 16, 2048, i64;
@@ -312,9 +312,9 @@ impl<W: Addend, const SKIP: bool> Fold<W> for Sum<SKIP> {
             let sums = &mut sums[..accs.len()];
             let (eights, rest) = rows.as_chunks::<8>();
             for eight in eights {
-                let part = eight.map(|(row, _)| row.part(strip * STRIP, sums.len()));
-                for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum += W::eight(part.map(|row| row.get(j)));
+                let part = Eight::of(eight.map(|(row, _)| row.part(strip * STRIP, STRIP)));
+                for (sum, values) in sums.iter_mut().zip(part.columns()) {
+                    *sum += W::eight(values);
                 }
             }
             for &(row, _) in rest {
