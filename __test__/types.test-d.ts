@@ -16,6 +16,7 @@ import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
 import type { Layout } from '../src/layout.js'
+import { type ChunkFunction, mapChunks } from '../src/map-chunks.js'
 import type { MappedView } from '../src/mapped-view.js'
 import type { MmapArray } from '../src/mmap-array.js'
 import { NdView, NdViewBase } from '../src/nd-view.js'
@@ -217,6 +218,18 @@ const tfTensor = tf.tensor(...toTensorArgs(file32, 'tfjs'))
 toTensorArgs(file32, 'torch')
 
 export { chunk, longTensor, tfTensor }
+
+// Chunks
+same<ReturnType<typeof file32.chunks>, AsyncGenerator<MappedView<'float32'>, undefined, undefined>>(true)
+same<Awaited<ReturnType<typeof mapChunks<number>>>, number[]>(true)
+const perChunk: ChunkFunction<'float32', number> = (part, { start, stop }) => part.get(0, 0) + stop - start
+file32.advise('willneed')
+// @ts-expect-error: no such advice
+file32.advise('maybe')
+// @ts-expect-error: not a URL
+mapChunks(file32, 5)
+
+export { perChunk }
 
 // Handles
 const handle: Handle = openSync('a.npy', { lock: 'shared', shared: true }).toHandle()

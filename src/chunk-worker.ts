@@ -32,7 +32,10 @@ async function load(): Promise<(chunk: ChunkInfo) => Promise<void>> {
   }
 }
 
-/** Says what went wrong as well as it can be copied: a copy of an error has its class, message, stack and cause, but no other field. */
+/**
+ * Says what went wrong as well as it can be copied: a copy of an error has its class, message, stack and cause, but no other
+ * field, and one of a DOMException is none.
+ */
 function fail(failure: unknown): void {
   const answer: Answer = {
     failure,
@@ -40,15 +43,13 @@ function fail(failure: unknown): void {
     isMmapError: failure instanceof MmapError,
   }
   try {
+    if (failure instanceof Error && !types.isNativeError(failure)) throw failure
     parentPort?.postMessage(answer)
   } catch {
-    const { message, stack, code } = (
-      failure instanceof Error ? failure : new Error(inspect(failure))
-    ) as MmapError
-    parentPort?.postMessage({
-      failure: new Error(message),
-      fields: { stack, ...(typeof code === 'string' && { code }) },
-    } satisfies Answer)
+    const error = (failure instanceof Error ? failure : new Error(inspect(failure))) as NodeJS.ErrnoException
+    const { name, message, stack, code } = error
+    const fields = { name, stack, ...(typeof code === 'string' && { code }) }
+    parentPort?.postMessage({ failure: new Error(message), fields } satisfies Answer)
   }
 }
 

@@ -90,11 +90,15 @@ export async function mapChunks<R = unknown, D extends DType = DType>(
   const pool = new Pool({ handle: whole.toHandle(), layout, readOnly, url }, most, parts)
   const results = await file.follow(parts.count, work, (run) => ({
     // Not before all workers have ended.
-    result: run(pool.run()),
+    result: run(
+      pool.run().then((results) => {
+        file.checkLoss()
+        return results
+      }),
+    ),
     stop: (error) => pool.stop(error),
     done: () => pool.done(),
   }))
-  file.checkLoss()
   return results as R[]
 }
 
@@ -111,12 +115,18 @@ function checkModule(moduleURL: unknown): string {
 /** Chunks that a worker has at once: one to work on and one that waits for it. */
 const IN_HAND = 2
 
+/** What each worker runs. */
+const ENTRY = new URL('./chunk-worker.js', import.meta.url)
+
+const takesText = () =>
+  [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((option) => option.includes('--input-type'))
+
 /** The workers of one call. */
 class Pool {
   private readonly init: WorkerInit
   private readonly most: number
   private readonly parts: Cut
-  private readonly results: unknown[]
+  private readonly results: unknown[] = []
   private next = 0
   private finished = 0
   private settle: { resolve(): void; reject(error: unknown): void } | undefined
@@ -125,7 +135,6 @@ class Pool {
     this.init = init
     this.most = most
     this.parts = parts
-    this.results = new Array(parts.count)
   }
 
   done(): number {
@@ -148,6 +157,7 @@ class Pool {
           workers.push(worker)
           ends.push(new Promise((ended) => worker.once('exit', ended)))
         }
+        for (let n = 0; n < IN_HAND; n++) for (const worker of workers) this.give(worker)
       })
       for (const worker of workers) worker.postMessage(null)
     } catch (error) {
@@ -160,13 +170,11 @@ class Pool {
   }
 
   private start(reject: (error: unknown) => void): Worker {
-    const worker = new Worker(new URL('./chunk-worker.js', import.meta.url), { workerData: this.init })
-    const give = () => {
-      if (this.next === this.parts.count) return
-      const index = this.next++
-      const [start, stop] = this.parts.bounds(index)
-      worker.postMessage({ index, start, stop } satisfies ChunkInfo)
-    }
+    const { init: workerData } = this
+    // A process that takes its program as text of some type refuses files, unless text loads them; that knows no loaders.
+    const worker = takesText()
+      ? new Worker(`import(${JSON.stringify(ENTRY)})`, { eval: true, workerData })
+      : new Worker(ENTRY, { workerData })
     worker.on('message', (answer: Answer) => {
       if ('failure' in answer) {
         reject(revive(answer))
@@ -175,7 +183,7 @@ class Pool {
       this.results[answer.index] = answer.result
       this.finished++
       if (this.finished === this.parts.count) this.settle?.resolve()
-      else give()
+      else this.give(worker)
     })
     worker.on('error', reject)
     worker.on('messageerror', reject)
@@ -184,8 +192,14 @@ class Pool {
       const message = `A worker of mapChunks ended (exit code ${code}) before its chunks were done; ${url} must not end it`
       reject(new MmapError(message, { code: 'ERR_INVALID_STATE' }))
     })
-    for (let n = 0; n < IN_HAND; n++) give()
     return worker
+  }
+
+  private give(worker: Worker): void {
+    if (this.next === this.parts.count) return
+    const index = this.next++
+    const [start, stop] = this.parts.bounds(index)
+    worker.postMessage({ index, start, stop } satisfies ChunkInfo)
   }
 }
 

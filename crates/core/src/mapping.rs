@@ -233,13 +233,13 @@ impl Mapping {
     /// Reads pages in, and waits for them; pages as in [`advise`](Self::advise).
     pub(crate) fn populate(&self, pages: Range<usize>) {
         let (start, page) = (self.page_at(pages.start), sys::page_size());
-        // So that a disk gets all of it at once; nothing is lost where that has no effect.
-        let _ = self.advise(pages.clone(), Advice::WillNeed);
         // SAFETY:
         // - pages of this mapping, which is there for as long as `self`.
         if unsafe { sys::populate(start, pages.len()) } {
             return;
         }
+        // Page by page: it is as well if the system knows what comes.
+        let _ = self.advise(pages.clone(), Advice::WillNeed);
         for at in (0..pages.len()).step_by(page) {
             // SAFETY:
             // - a byte of a page of this mapping, which may be read (fact 1 of `Mapping`); one that the file has lost is
