@@ -26,10 +26,22 @@ export declare class NativeArray {
   reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Array<NativeReduced>
   /** Reduces the elements of `layout` without holding up the caller's thread. */
   reduce(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Promise<Array<NativeReduced>>
-  /** Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on. */
-  flushSync(offset: number, len: number): void
-  /** Brings stored bytes to the disk without holding up the caller's thread. */
-  flush(offset: number, len: number): Promise<void>
+  /** Brings what was stored to the pages of `layout` to the disk. */
+  flushSync(layout: NativeLayout): void
+  /** Brings what was stored to the pages of `layout` to the disk without holding up the caller's thread. */
+  flush(layout: NativeLayout): Promise<void>
+  /** Tells the system what is to come for the pages of `layout`. */
+  advise(layout: NativeLayout, advice: string): void
+  /** Bytes of the pages of `layout`. */
+  pageBytes(layout: NativeLayout): number
+  /** Reads the pages of `layout` in. */
+  prefetchSync(layout: NativeLayout): void
+  /** Reads the pages of `layout` in without holding up the caller's thread. */
+  prefetch(layout: NativeLayout, job: NativeJob): Promise<void>
+  /** How much of the pages of `layout` is in memory, from 0 to 1. */
+  residencySync(layout: NativeLayout): number
+  /** How much of the pages of `layout` is in memory, without holding up the caller's thread. */
+  residency(layout: NativeLayout): Promise<number>
   /** Whether pages have vanished under the mapping. */
   lost(): boolean
   /** Whether the path names another file than the one that is open, or none. */
@@ -64,6 +76,10 @@ export declare class NativeArray {
   saveAsSync(layout: NativeLayout, path: string, options: NativeSaveOptions): void
   /** Writes the elements of `layout` to a new file without holding up the caller's thread. */
   saveAs(layout: NativeLayout, path: string, options: NativeSaveOptions, job: NativeJob): Promise<void>
+  /** Does an operation on the elements of `layout`, and those of the operand where it has one. */
+  searchSync(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
+  /** As `searchSync`, without holding up the caller's thread. */
+  search(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
 }
 
 /** What is known of a piece of work while it runs, and the way to stop it. */
@@ -72,7 +88,7 @@ export declare class NativeJob {
   constructor()
   /** Stops the work soon: it fails with `ABORT_ERR`. */
   cancel(): void
-  /** Elements that are done with. */
+  /** Elements that are done with; bytes of a prefetch. */
   done(): number
 }
 
@@ -213,6 +229,18 @@ export interface NativeOpenOptions {
   lock?: string
 }
 
+/** A second operand: elements of another open array, or of bytes, which are copied. */
+export interface NativeOperand {
+  /** Long name of the dtype. */
+  dtype: string
+  /** Where the elements are. */
+  layout: NativeLayout
+  /** The array that they are in. */
+  array?: NativeArray
+  /** The bytes that they are in. */
+  bytes?: Uint8Array
+}
+
 /** One result: a number, an exact integer, a truth value, or an array with a dtype, a shape and bytes. */
 export interface NativeReduced {
   /** A float. */
@@ -251,6 +279,30 @@ export interface NativeSaveOptions {
   order: string
   /** Replace a file that is there. */
   overwrite: boolean
+}
+
+/** What to do, and how; what an operation has no use for is left out. */
+export interface NativeSearchOptions {
+  /** take, topk, dot, histogram, equals or allClose. */
+  name: string
+  /** take: the axis. */
+  axis?: number
+  /** topk: how many rows. */
+  k?: number
+  /** topk: dot, cosine or l2. */
+  metric?: string
+  /** histogram: how many bins. */
+  bins?: number
+  /** histogram: where the first bin begins and the last one ends. */
+  range?: Array<number>
+  /** allClose: the relative tolerance. */
+  rtol?: number
+  /** allClose: the absolute tolerance. */
+  atol?: number
+  /** equals and allClose: NaN equals NaN. */
+  equalNan?: boolean
+  /** The most threads to use. */
+  threads?: number
 }
 
 /** Opens the array in a file without holding up the caller's thread. */

@@ -36,6 +36,9 @@ const calls: Record<string, (v: MmapArray) => unknown> = {
   view: (v) => v.view(),
   viewMut: (v) => v.viewMut(),
   flushSync: (v) => v.flushSync(),
+  advise: (v) => v.advise('normal'),
+  prefetchSync: (v) => v.prefetchSync(),
+  residencySync: (v) => v.residencySync(),
 }
 
 test('every method afterwards is ERR_CLOSED, on the array and on views made before', async (t) => {

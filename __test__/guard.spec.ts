@@ -119,6 +119,34 @@ for (const [name, code, result] of BUILTINS) {
   })
 }
 
+posix('the file is made shorter, then a native reduction', async (t) => {
+  const source = `
+    const a = openSync(path, { mode: 'c' })
+    truncateSync(path, 4096)
+    console.log(told(() => a.sumSync()), told(() => a.minSync({ axis: 0 })), a.lost, told(() => a.close()))`
+  await survives(t, source, 'ERR_MAPPING_LOST truncated ERR_MAPPING_LOST truncated true nothing')
+})
+
+for (const mode of ['r', 'r+', 'c']) {
+  posix(`mode '${mode}': the file is made shorter during native reductions on threads`, async (t) => {
+    const source = `
+      const a = openSync(path, { mode: '${mode}' })
+      const sum = () => a.broadcastTo([50, ${N}]).sum().catch((error) => error.code + ' ' + error.reason)
+      // Two take turns, so that at any time one of them is at work.
+      const until = async () => {
+        let found
+        do { found = await sum() } while (found === ${50 * N})
+        return found
+      }
+      const first = await sum()
+      const both = [until(), until()]
+      truncateSync(path, 4096)
+      console.log(first, ...await Promise.all(both), a.lost, told(() => a.close()))`
+    const lost = 'ERR_MAPPING_LOST truncated'
+    await survives(t, source, `${50 * N} ${lost} ${lost} true nothing`)
+  })
+}
+
 posix('in a worker', async (t) => {
   const source = `
     const worker = new Worker(\`

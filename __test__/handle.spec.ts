@@ -327,8 +327,10 @@ const events: Record<string, (path: string) => void> = {
     writeFileSync(path, 'text')
   },
 }
+// Windows does not remove or replace a file that is mapped.
+const posix = process.platform === 'win32' ? test.skip : test
 for (const [name, event] of Object.entries(events)) {
-  test(`ERR_STALE: ${name}`, async (t) => {
+  posix(`ERR_STALE: ${name}`, async (t) => {
     const path = make(t)
     const a = openSync(path, { mode: 'c', lock: 'shared' })
     const handle = a.toHandle()

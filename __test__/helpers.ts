@@ -11,7 +11,7 @@ import type { ExecutionContext } from 'ava'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The path of a committed fixture: `fixture('npy', 'v2.npy')`. */
-export const fixture = (...names: string[]) => join(root, 'crates/core/tests/fixtures', ...names)
+export const fixture = (...names: string[]) => join(root, 'crates', 'core', 'tests', 'fixtures', ...names)
 
 /** What a folder of fixtures says about its files. */
 export function expected(folder: string): Expected[] {
@@ -40,7 +40,11 @@ export interface Expected {
 /** A folder that is removed when the test ends. */
 export function folder(t: ExecutionContext): string {
   const path = mkdtempSync(join(tmpdir(), 'mmap-ndarray-test-'))
-  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  t.teardown(async () => {
+    // Windows removes no file that is mapped: arrays that were not closed go first.
+    if (process.platform === 'win32') await collect()
+    rmSync(path, { recursive: true, force: true })
+  })
   return path
 }
 

@@ -239,8 +239,11 @@ const events: [name: string, event: (path: string) => void, stale: boolean][] = 
   ],
   ['its folder is gone', (path) => rmSync(dirname(path), { recursive: true }), true],
 ]
+// Windows does not remove, replace or write over a file that is mapped; it does rename it.
+const onWindows = /^nothing|second name|renamed away/
 for (const [name, event, stale] of events) {
-  test(`isStale, ${name}: ${stale}`, async (t) => {
+  const tried = process.platform !== 'win32' || onWindows.test(name) ? test : test.skip
+  tried(`isStale, ${name}: ${stale}`, async (t) => {
     const path = join(folder(t), 'inner', 'a.npy')
     mkdirSync(dirname(path))
     const made = createSync(path, Int32Array.of(1, 2, 3))

@@ -45,6 +45,10 @@ test('shape and stride are copies of the arguments', (t) => {
   t.deepEqual(view.shape, [2, 3])
 })
 
+const detached = Float64Array.of(2)
+structuredClone(detached.buffer, { transfer: [detached.buffer] })
+const endless = new Proxy([2], { get: (list, key) => (key === 'length' ? {} : Reflect.get(list, key)) })
+
 const badConstructions: [string, () => unknown, string][] = [
   ['an array as data', () => new NdView([1, 2] as never), 'ERR_INVALID_ARG_TYPE'],
   ['no data', () => new NdView(undefined as never), 'ERR_INVALID_ARG_TYPE'],
@@ -55,6 +59,8 @@ const badConstructions: [string, () => unknown, string][] = [
   ],
   ['another dtype', () => new NdView(count(2) as never, [2], [1], 0, 'int8'), 'ERR_INVALID_ARG_VALUE'],
   ['a shape that is a number', () => new NdView(count(2), 2 as never), 'ERR_INVALID_ARG_TYPE'],
+  ['a shape without a length', () => new NdView(count(2), endless as never), 'ERR_INVALID_ARG_TYPE'],
+  ['a detached shape', () => new NdView(count(2)).reshape(detached as never), 'ERR_INVALID_ARG_VALUE'],
   ['a shape of strings', () => new NdView(count(2), ['2'] as never), 'ERR_INVALID_ARG_TYPE'],
   ['a shape of bigints', () => new NdView(count(2), [2n] as never), 'ERR_INVALID_ARG_TYPE'],
   ['a negative length', () => new NdView(count(2), [-2]), 'ERR_OUT_OF_RANGE'],

@@ -72,6 +72,8 @@ const wrongOptions: [options: unknown, code: string, message: RegExp][] = [
   [{ shape: [-1] }, 'ERR_OUT_OF_RANGE', /-1/],
   [{ shape: [3n] }, 'ERR_INVALID_ARG_TYPE', /3n/],
   [{ shape: [Number.NaN] }, 'ERR_OUT_OF_RANGE', /NaN/],
+  [{ format: 'raw', dtype: 'complex64', shape: 2 }, 'ERR_INVALID_ARG_TYPE', /shape/],
+  [{ format: 'raw', dtype: 'complex64', shape: [2], strides: 'x' }, 'ERR_INVALID_ARG_TYPE', /strides/],
   [{ format: 'hdf5' }, 'ERR_INVALID_ARG_VALUE', /'mmap', 'npy'/],
   [{ strict: 1 }, 'ERR_INVALID_ARG_TYPE', /strict/],
   [{ backing: 'disk' }, 'ERR_INVALID_ARG_VALUE', /'auto', 'external', 'shared', 'wasm', 'window'/],

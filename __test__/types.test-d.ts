@@ -16,10 +16,12 @@ import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
 import type { Layout } from '../src/layout.js'
+import { type ChunkFunction, mapChunks } from '../src/map-chunks.js'
 import type { MappedView } from '../src/mapped-view.js'
 import type { MmapArray } from '../src/mmap-array.js'
 import { NdView, NdViewBase } from '../src/nd-view.js'
 import { openSync } from '../src/open.js'
+import type { MinMax, ReduceOptions, SumOptions } from '../src/reductions.js'
 import { type Slice, slice } from '../src/selection.js'
 import { dataViewStore, type ElementStore } from '../src/store.js'
 
@@ -217,6 +219,18 @@ toTensorArgs(file32, 'torch')
 
 export { chunk, longTensor, tfTensor }
 
+// Chunks
+same<ReturnType<typeof file32.chunks>, AsyncGenerator<MappedView<'float32'>, undefined, undefined>>(true)
+same<Awaited<ReturnType<typeof mapChunks<number>>>, number[]>(true)
+const perChunk: ChunkFunction<'float32', number> = (part, { start, stop }) => part.get(0, 0) + stop - start
+file32.advise('willneed')
+// @ts-expect-error: no such advice
+file32.advise('maybe')
+// @ts-expect-error: not a URL
+mapChunks(file32, 5)
+
+export { perChunk }
+
 // Handles
 const handle: Handle = openSync('a.npy', { lock: 'shared', shared: true }).toHandle()
 same<Awaited<ReturnType<typeof attach<'int8'>>>, MmapArray<'int8'>>(true)
@@ -227,3 +241,69 @@ attachSync(JSON.parse(JSON.stringify(handle)))
 attachSync('a.npy')
 // @ts-expect-error: no such lock
 openSync('a.npy', { lock: 'none' })
+
+// Reductions: a scalar without axes, a view with them, either where nobody can know.
+declare const file8: MmapArray<'uint8'>
+declare const fileI32: MmapArray<'int32'>
+declare const fileBool: MmapArray<'bool'>
+declare const flag: boolean
+declare const axis: number | undefined
+declare const reducing: ReduceOptions
+declare const summing: SumOptions
+const sum32 = fileI32.sumSync()
+same<typeof sum32, number>(true)
+const big32 = fileI32.sumSync({ bigint: true })
+same<typeof big32, bigint>(true)
+const perhapsBig = fileI32.sumSync({ bigint: flag })
+same<typeof perhapsBig, number | bigint>(true)
+const sum64 = file64.sumSync({ skipNaN: true, threads: 2 })
+same<typeof sum64, bigint>(true)
+const prod64 = file64.prod()
+same<typeof prod64, Promise<bigint>>(true)
+const sums32 = fileI32.sumSync({ axis: 0 })
+same<typeof sums32, NdView<'int64'>>(true)
+const sums8 = file8.sum({ axis: [0, -1] })
+same<typeof sums8, Promise<NdView<'uint64'>>>(true)
+const sumsBool = fileBool.sumSync({ axis: [] })
+same<typeof sumsBool, NdView<'int64'>>(true)
+const sumsFloat = file32.prodSync({ keepdims: true })
+same<typeof sumsFloat, NdView<'float64'>>(true)
+const unkept = file32.sumSync({ keepdims: false })
+same<typeof unkept, number>(true)
+const perhapsKept = file32.sumSync({ keepdims: flag })
+same<typeof perhapsKept, number | NdView<'float64'>>(true)
+const perhapsAxis = file32.meanSync({ axis })
+same<typeof perhapsAxis, number | NdView<'float64'>>(true)
+const anyhow = file32.minSync(reducing)
+same<typeof anyhow, number | NdView<'float32'>>(true)
+const anySum = fileI32.sumSync(summing)
+same<typeof anySum, number | bigint | NdView<'int64'>>(true)
+const min32 = file32.min()
+same<typeof min32, Promise<number>>(true)
+const min64 = file64.minSync()
+same<typeof min64, bigint>(true)
+const mins32 = file32.minSync({ axis: 0 })
+same<typeof mins32, NdView<'float32'>>(true)
+const both64 = file64.minmax()
+same<typeof both64, Promise<MinMax<bigint>>>(true)
+const both32 = file32.slice(0).minmaxSync({ axis: 0 })
+same<typeof both32, MinMax<NdView<'float32'>>>(true)
+const place = file64.argmaxSync()
+same<typeof place, number>(true)
+const places = file64.argminSync({ axis: 1 })
+same<typeof places, NdView<'int64'>>(true)
+const truth = file32.anySync()
+same<typeof truth, boolean>(true)
+const truths = file32.all({ axis: 0, keepdims: true })
+same<typeof truths, Promise<NdView<'bool'>>>(true)
+const deviation = file64.std({ ddof: 1 })
+same<typeof deviation, Promise<number>>(true)
+const sumOfAny = array.sumSync()
+same<typeof sumOfAny, number | bigint>(true)
+file32.sumSync({ onProgress: (done, total) => same<typeof done, typeof total>(true) })
+// @ts-expect-error: only var and std divide
+file32.sum({ ddof: 1 })
+// @ts-expect-error: not an axis
+file32.sum({ axis: '0' })
+// @ts-expect-error: only sum and prod may be exact
+fileI32.max({ bigint: true })

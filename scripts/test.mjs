@@ -9,13 +9,14 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SKIPPED } from './nightly.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
 const totals = { passed: 0, failed: 0, skipped: 0 }
 const broken = []
 
-/** Runs a command, shows its output, and calls `line` with each line of its standard output. */
+/** Runs a command, shows its output, calls `line` with each line of its standard output, and gives its exit code. */
 function run(title, command, args, { line = () => {}, env = {} } = {}) {
   console.log(`\n== ${title}: ${[command, ...args].join(' ')}`)
   return new Promise((resolve) => {
@@ -33,17 +34,17 @@ function run(title, command, args, { line = () => {}, env = {} } = {}) {
     })
     child.on('error', (error) => {
       console.error(error.message)
-      resolve(false)
+      resolve(-1)
     })
     child.on('close', (code) => {
       line(rest)
-      resolve(code === 0)
+      resolve(code ?? -1)
     })
   })
 }
 
 async function check(title, command, args, options) {
-  if (!(await run(title, command, args, options))) broken.push(title)
+  if ((await run(title, command, args, options)) !== 0) broken.push(title)
 }
 
 /**
@@ -55,7 +56,7 @@ async function setUp(name, ...steps) {
   if (existsSync(done)) return true
   mkdirSync('.cache', { recursive: true })
   for (const [command, ...args] of steps) {
-    if (!(await run(`set up ${name}`, command, args))) {
+    if ((await run(`set up ${name}`, command, args)) !== 0) {
       rmSync(`.cache/${name}`, { recursive: true, force: true })
       console.log(`${name} is not to be had here: the tests that need it skip`)
       return false
@@ -85,6 +86,13 @@ async function cargoTests() {
     totals.skipped += Number(found[3])
   }
   await check('Rust tests', 'cargo', ['test', '--locked', '--workspace'], { line })
+}
+
+/** libFuzzer for a moment, where the tools of `npm run fuzz` are there already; the targets themselves are in the Rust tests. */
+async function fuzz() {
+  const code = await run('fuzz targets', process.execPath, ['scripts/fuzz.mjs', '5', '--present'])
+  if (code === SKIPPED) totals.skipped += 1
+  else if (code !== 0) broken.push('fuzz targets')
 }
 
 async function avaTests(node, version) {
@@ -139,6 +147,7 @@ await setUp('seed', [
 ])
 
 await cargoTests()
+await fuzz()
 await avaTests(process.execPath, process.versions.node)
 for (const version of OTHER_NODES) {
   const name = `node-${version}`

@@ -2,6 +2,8 @@
  * Arithmetic on layouts: where the elements of an n-dimensional view lie in flat data. No data here.
  *
  * Every quantity counts elements and stays an exact integer up to 2^53; nothing is cut to 32 bits.
+ *
+ * A layout is told by its arrays, `Layout`, and held by a view as `Axes`, which is made for V8: see there.
  */
 import { checkInteger, invalidArgType, invalidArgValue, outOfRange } from './errors.js'
 
@@ -10,6 +12,106 @@ export interface Layout {
   readonly shape: number[]
   readonly stride: number[]
   readonly offset: number
+  /** The same, where it is at hand in this form. */
+  readonly axes?: Axes
+}
+
+/**
+ * The layout that a view holds: two axes in plain fields, the axes behind them in another `Axes`, and arrays
+ * only once somebody asks for them.
+ *
+ * In `view.lo(i, j).hi(1, 1)` nobody does. V8 then sees that nothing is left of the view in the middle and
+ * never makes it, and the whole chain costs two small objects. For that everything on the way has to be
+ * inlined, of which V8 does only so much: the length of `lo`, `hi` and all that they call is near that limit.
+ */
+export class Axes implements Layout {
+  // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
+
+  /** Number of axes, those in `rest` included. */
+  declare readonly ndim: number
+  declare readonly offset: number
+  /** Length of axis 0; `NO_AXIS` where there is none. */
+  declare readonly n0: number
+  /** Stride of axis 0; 0 where there is none. */
+  declare readonly s0: number
+  declare readonly n1: number
+  declare readonly s1: number
+  /** The axes from the third on; its offset says nothing about this layout. */
+  declare readonly rest: Axes | null
+  private declare extents: number[] | null
+  private declare steps: number[] | null
+
+  constructor(
+    ndim: number,
+    offset: number,
+    n0: number,
+    s0: number,
+    n1: number,
+    s1: number,
+    rest: Axes | null,
+  ) {
+    this.ndim = ndim
+    this.offset = offset
+    this.n0 = n0
+    this.s0 = s0
+    this.n1 = n1
+    this.s1 = s1
+    this.rest = rest
+    this.extents = null
+    this.steps = null
+  }
+
+  /** The same layout, whose arrays it takes over. */
+  static of({ shape, stride, offset }: Layout): Axes {
+    const axes = Axes.from(shape, stride, offset, 0)
+    axes.extents = shape
+    axes.steps = stride
+    return axes
+  }
+
+  /** The axes from `axis` on. */
+  private static from(shape: number[], stride: number[], offset: number, axis: number): Axes {
+    const next = axis + 1
+    const ndim = shape.length - axis
+    if (ndim <= 0) return new Axes(0, offset, NO_AXIS, 0, NO_AXIS, 0, null)
+    const n0 = shape[axis] as number
+    const s0 = stride[axis] as number
+    if (ndim === 1) return new Axes(1, offset, n0, s0, NO_AXIS, 0, null)
+    const rest = ndim === 2 ? null : Axes.from(shape, stride, 0, axis + 2)
+    return new Axes(ndim, offset, n0, s0, shape[next] as number, stride[next] as number, rest)
+  }
+
+  get axes(): this {
+    return this
+  }
+
+  /** Length of each axis: the same array each time. */
+  get shape(): number[] {
+    this.extents ??= this.list(this.n0, this.n1, this.rest?.shape)
+    return this.extents
+  }
+
+  /** Distance between neighbours on each axis: the same array each time. */
+  get stride(): number[] {
+    this.steps ??= this.list(this.s0, this.s1, this.rest?.stride)
+    return this.steps
+  }
+
+  private list(first: number, second: number, rest: number[] | undefined): number[] {
+    if (rest) return [first, second, ...rest]
+    return this.ndim === 2 ? [first, second] : this.ndim === 1 ? [first] : []
+  }
+}
+
+/** The length of an axis that is not there: no index is below it, and no end either. */
+export const NO_AXIS = -1
+
+/**
+ * True for an integer from 0 to `max`, where both have 32 bits; others are for code that may be slow. Shorter than
+ * `isIndex`, because of the limit that `Axes` speaks of.
+ */
+export function isInside(value: unknown, max: number): value is number {
+  return typeof value === 'number' && value >>> 0 === value && value <= max
 }
 
 /** C: the last index runs fastest; F: the first. */
@@ -122,10 +224,14 @@ export function checkIntegers(list: unknown, name: string, min?: number): number
   if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && 'length' in list)) {
     throw invalidArgType(name, 'an array of integers', list)
   }
-  const { length } = list as ArrayLike<unknown>
+  const length = checkInteger(`${name}.length`, (list as ArrayLike<unknown>).length, 0)
   if (length > MAX_NDIM) throw outOfRange(`${name}.length`, `<= ${MAX_NDIM}`, length)
-  const numbers = Array.from(list as ArrayLike<unknown>)
-  return numbers.map((value, axis) => checkInteger(`${name}[${axis}]`, value, min))
+  // By index: the iterator of a detached typed array throws, and one of the caller's own could go on for ever.
+  const numbers = new Array<number>(length)
+  for (let n = 0; n < length; n++) {
+    numbers[n] = checkInteger(`${name}[${n}]`, (list as ArrayLike<unknown>)[n], min)
+  }
+  return numbers
 }
 
 /**

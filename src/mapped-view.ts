@@ -2,9 +2,11 @@
  * MappedView: a part of a mapped file. What needs the file, or is faster beside it, is here; everything else is NdView.
  *
  * The methods are thin: arguments are settled by the pure layer, and one native call does the work on the mapping itself,
- * which also holds for elements that no typed array can show.
+ * which also holds for elements that no typed array can show. Past 400 lines: each operation has two methods, and each
+ * method its contract.
  */
 import { constants } from 'node:buffer'
+import { type ChunkOptions, checkChunks, readAhead } from './chunks.js'
 import {
   type CommitOptions,
   checkCommit,
@@ -14,15 +16,16 @@ import {
   type SaveOptions,
 } from './commit.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
-import { MmapError } from './errors.js'
-import { type Layout, reach, sizeOf } from './layout.js'
-import type { Memory } from './memory.js'
-import { type NativeArray, NativeJob } from './native.js'
+import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
+import type { Layout } from './layout.js'
+import { type NativeArray, NativeJob, type NativeOperand } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import type { PathLike } from './path.js'
 import {
+  awaited,
   checkAborted,
   checkReduction,
+  checkWork,
   type Extreme,
   follow,
   type MinMax,
@@ -34,11 +37,43 @@ import {
   type SumDType,
   type SumOf,
   type SumOptions,
+  stoppable,
+  type Work,
   type WorkOptions,
 } from './reductions.js'
+import {
+  type AllCloseOptions,
+  checkAllClose,
+  checkDot,
+  checkEquals,
+  checkHistogram,
+  checkTake,
+  checkTopK,
+  type Dot,
+  type EqualsOptions,
+  type Histogram,
+  type HistogramOptions,
+  type Indices,
+  packed,
+  parts,
+  type Search,
+  type SearchOptions,
+  type TakeOptions,
+  type TopK,
+  type TopKOptions,
+  type Vector,
+} from './search.js'
 import { resolveSource, type Source } from './source.js'
 import { allocate, bytesOf, type Data, DataViewStore, isStore, put } from './store.js'
-import type { Strided } from './strided.js'
+import { gather, type Strided } from './strided.js'
+
+/** Elements that are copied at a time to be compared with. */
+const COMPARED = 2 ** 19
+
+/** What `advise` takes. */
+export type Advice = 'sequential' | 'random' | 'willneed' | 'dontneed' | 'normal'
+
+const ADVICE: readonly Advice[] = ['sequential', 'random', 'willneed', 'dontneed', 'normal']
 
 /** What all views of one open file share. */
 export class MappedFile {
@@ -54,8 +89,8 @@ export class MappedFile {
   readonly running = new Set<Promise<unknown>>()
   /** The commit that was started last. */
   private last: Promise<unknown> = Promise.resolve()
-  /** The work among it that can be stopped. */
-  private readonly jobs = new Set<NativeJob>()
+  /** What stops the work that can be stopped. */
+  private readonly stops = new Set<Work<unknown>['stop']>()
 
   constructor(native: NativeArray, path: string, mode: 'r' | 'r+' | 'c', unit: number) {
     this.native = native
@@ -69,11 +104,17 @@ export class MappedFile {
     return this.closed ? this.wasLost : this.native.lost()
   }
 
+  /** Throws ERR_MAPPING_LOST where pages have vanished, and ERR_CLOSED. */
+  checkLoss(): void {
+    // Of no element: it looks at nothing but the loss.
+    this.native.prefetchSync({ offset: 0, shape: [0], stride: [0] })
+  }
+
   /** The last thing before the native array is closed; stops what can be stopped. */
   markClosed(): void {
     this.wasLost = this.lost
     this.closed = true
-    for (const job of this.jobs) job.cancel()
+    for (const stop of this.stops) stop(this.gone())
   }
 
   /** Why the data is gone: ERR_CLOSED, or ERR_INVALID_STATE where the buffer was moved away by its user. */
@@ -107,38 +148,61 @@ export class MappedFile {
     return work
   }
 
-  /** As `run`, for work that an abort stops, and closing the file. */
-  async follow<T>(total: number, options: WorkOptions, start: (job: NativeJob) => Promise<T>): Promise<T> {
-    return follow(total, options, async (job) => {
-      this.jobs.add(job)
-      try {
-        return await this.run(start(job))
-      } finally {
-        this.jobs.delete(job)
-      }
+  /** As `run`, for work that an abort stops, and closing the file. `start` has what runs counted as under way. */
+  async follow<T>(
+    total: number,
+    options: WorkOptions,
+    start: (run: <R>(work: Promise<R>) => Promise<R>) => Work<T>,
+  ): Promise<T> {
+    checkAborted(options.signal)
+    const work = start((promise) => this.run(promise))
+    this.stops.add(work.stop)
+    try {
+      return await follow(total, options, work)
+    } finally {
+      this.stops.delete(work.stop)
+    }
+  }
+
+  /** As `follow`, for native work. */
+  async followNative<T>(
+    total: number,
+    options: WorkOptions,
+    start: (job: NativeJob) => Promise<T>,
+  ): Promise<T> {
+    return this.follow(total, options, (run) => {
+      const job = new NativeJob()
+      return stoppable(job, run(start(job)))
     })
   }
 }
 
+/** A view as a part of a whole array. */
+export interface ViewPart {
+  readonly file: MappedFile
+  readonly layout: Layout
+  readonly readOnly: boolean
+}
+
 /** A view of a mapped file: everything of `NdView`, over the file itself. */
 export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedView<D>> {
-  /** The open file, shared with every view of it. */
-  protected declare readonly file: MappedFile
-
-  /** @internal */
-  constructor(
-    memory: Memory<D>,
-    layout: Layout,
-    readOnly: boolean,
-    root: NdView<D> | null,
-    file: MappedFile,
-  ) {
-    super(memory, layout, readOnly, root)
-    this.file = file
+  /** The open file, which the view that owns the data holds for all views of it. */
+  protected get file(): MappedFile {
+    return (this.memory.root as { opened: MappedFile }).opened
   }
 
   protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
-    return new MappedView<D>(this.memory, layout, readOnly, this.root, this.file)
+    return new MappedView<D>(this.memory, layout, readOnly)
+  }
+
+  /** What a worker needs to make this view of the whole array, and whose file it is. @internal */
+  static part({ file, shape, stride, offset, readOnly }: MappedView): ViewPart {
+    return { file, layout: { shape, stride, offset }, readOnly }
+  }
+
+  /** The view that `part` has described. @internal */
+  static ofPart(whole: MappedView, { layout, readOnly }: Omit<ViewPart, 'file'>): MappedView {
+    return whole.derive(layout, readOnly)
   }
 
   protected override readOnlyError(): MmapError {
@@ -187,18 +251,96 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   /**
    * Brings what was stored to this view to the disk, without holding up the main thread; nothing to do in modes 'r' and 'c'.
    *
-   * Rejects with the OS's error (`EIO`, `ENOSPC`), with ERR_MAPPING_LOST in any mode when the array is `lost`, and with
-   * ERR_CLOSED when it is closed before or meanwhile.
+   * What was stored beside it in the same pages goes with it, and where the view has more than 64 ranges of pages, what
+   * lies in the gaps between them; on macOS and Windows what the system has of the file. Rejects with the OS's error
+   * (`EIO`, `ENOSPC`), with ERR_MAPPING_LOST in any mode when the array is `lost`, and with ERR_CLOSED when it is closed
+   * before or meanwhile.
    */
   async flush(): Promise<void> {
-    const [offset, length] = this.byteRange()
-    await this.file.run(this.file.native.flush(offset, length))
+    await this.file.run(this.file.native.flush(layoutOf(this.alive())))
   }
 
   /** Brings what was stored to this view to the disk before it returns; throws what `flush` rejects with. */
   flushSync(): void {
-    const [offset, length] = this.byteRange()
-    this.file.native.flushSync(offset, length)
+    this.file.native.flushSync(layoutOf(this.alive()))
+  }
+
+  /**
+   * Tells the system what is to come for the pages of this view. No element changes and no store is lost, in any mode.
+   *
+   * 'sequential' reads far ahead of what is touched, 'random' nothing but what is touched, until 'normal' takes them back;
+   * where the view has more than 64 ranges of pages that holds for the gaps between them, too. 'willneed' starts reading in,
+   * 'dontneed' takes out of memory: on Linux what was stored in mode 'c', or through `data` in 'r', goes to the swap
+   * or stays. On macOS 'dontneed' does nothing in modes 'r' and 'c'; on Windows only 'willneed' does something. Both may take
+   * a while for many pages. Throws ERR_INVALID_ARG_VALUE for another word, ERR_CLOSED, and the OS's refusal.
+   */
+  advise(advice: Advice): void {
+    const layout = layoutOf(this.alive())
+    if (typeof advice !== 'string') throw invalidArgType('advice', 'of type string', advice)
+    if (!ADVICE.includes(advice)) {
+      throw invalidArgValue(
+        'advice',
+        `must be one of ${ADVICE.map((word) => `'${word}'`).join(', ')}`,
+        advice,
+      )
+    }
+    this.file.native.advise(layout, advice)
+  }
+
+  /**
+   * Reads the pages of this view in, without holding up the main thread: what is touched soon afterwards is there.
+   *
+   * `onProgress` counts bytes of pages. What does not fit into memory has partly gone again when the promise resolves. Rejects
+   * with ERR_MAPPING_LOST when pages have vanished, ERR_CLOSED when the array is closed before or meanwhile, ABORT_ERR, and
+   * Node's codes for wrong options.
+   */
+  async prefetch(options?: WorkOptions): Promise<void> {
+    const layout = layoutOf(this.alive())
+    checkOptions(options, ['signal', 'onProgress'], 'prefetch')
+    const work = checkWork(options ?? {})
+    const { native } = this.file
+    const total = work.onProgress ? native.pageBytes(layout) : 0
+    await this.file.followNative(total, work, (job) => native.prefetch(layout, job))
+  }
+
+  /** Reads the pages of this view in before it returns; throws what `prefetch` rejects with. */
+  prefetchSync(): void {
+    this.file.native.prefetchSync(layoutOf(this.alive()))
+  }
+
+  /**
+   * How much of the pages of this view is in memory, from 0 to 1; 1 for a view without elements.
+   *
+   * On Linux and macOS that is in the page cache, whoever has read it, or private to this process. Linux says 1 to those
+   * who neither own the file nor may write it. On Windows it is what this process has touched of late. Rejects with
+   * ERR_CLOSED when the array is closed before or meanwhile.
+   */
+  async residency(): Promise<number> {
+    return this.file.run(this.file.native.residency(layoutOf(this.alive())))
+  }
+
+  /** How much of the pages of this view is in memory, found before it returns; throws what `residency` rejects with. */
+  residencySync(): number {
+    return this.file.native.residencySync(layoutOf(this.alive()))
+  }
+
+  /**
+   * This view in parts of `rows` indices of axis 0, each a view, for `for await`.
+   *
+   * The pages of a chunk are in memory when it is handed over, and those of the next are read while it is worked on. An
+   * overlap begins each chunk with the last rows of the one before. The system is told to read far ahead meanwhile, and
+   * 'normal' afterwards, also when the loop is left early. Throws a TypeError for a view without axes, ERR_INVALID_ARG_TYPE
+   * and ERR_OUT_OF_RANGE for wrong options, and ERR_CLOSED; the iterator rejects with ERR_CLOSED when the array is closed
+   * meanwhile, and with ERR_MAPPING_LOST when pages have vanished.
+   */
+  chunks(options?: ChunkOptions): AsyncGenerator<MappedView<D>, undefined, undefined> {
+    const cut = checkChunks(this.alive() as never, options)
+    return readAhead(
+      this,
+      cut,
+      () => this.memory.isGone,
+      () => this.file.checkLoss(),
+    )
   }
 
   /**
@@ -283,7 +425,10 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
   async saveAs(path: PathLike, options?: SaveOptions): Promise<void> {
     const { file, native, work } = checkSave(path, options)
     const layout = layoutOf(this.alive())
-    await this.file.follow(this.size, work, (job) => this.file.native.saveAs(layout, file, native, job))
+    await this.file.follow(this.size, work, (run) => {
+      const job = new NativeJob()
+      return awaited(job, run(this.file.native.saveAs(layout, file, native, job)))
+    })
   }
 
   /** As `saveAs`, before it returns; throws what `saveAs` rejects with. */
@@ -296,7 +441,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   /**
    * The sum. Of integers and bools it is exact: a number, which rounds once beyond 2^53, a bigint with `{ bigint: true }`
-   * and for int64 and uint64. Of floats it is summed in float64, pairwise. Of nothing it is 0.
+   * and for int64 and uint64. Floats are added up as float64, with an error of a dozen roundings at most. Of nothing
+   * it is 0.
    *
    * With `axis` it is a view: int64 or uint64 for integers, float64 for floats. Rejects with ERR_OUT_OF_RANGE where a
    * sum does not fit into those, and as every reduction: with ERR_MAPPING_LOST, ERR_CLOSED (also when the array is closed
@@ -313,7 +459,9 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return this.reduceSync('sum', options)
   }
 
-  /** The product; results and errors are those of `sum`. Of nothing it is 1. */
+  /**
+   * The product; results and errors are those of `sum`, and a bigint past 2^1024 is ERR_OUT_OF_RANGE. Of nothing it is 1.
+   */
   prod<const O extends SumOptions = NoOptions>(
     options?: O,
   ): Promise<Reduced<O, SumOf<D, O>, NdView<SumDType<D>>>> {
@@ -451,32 +599,176 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return this.reduceSync('countNonzero', options)
   }
 
+  /**
+   * The elements at these indices along `axis`, negative ones from the end, in new memory: numpy's `take`. The view has the
+   * axes of `indices` in the place of that axis; one index alone takes it away.
+   *
+   * Rejects with ERR_OUT_OF_RANGE for an index outside the axis (named by its place in C order) or with a fraction,
+   * ERR_INVALID_ARG_TYPE for what is no integer, ERR_TOO_LARGE, and as every reduction.
+   */
+  async take(indices: Indices, options?: TakeOptions): Promise<NdView<D>> {
+    return this.search(checkTake<D>(this.alive(), indices, options))
+  }
+
+  /** As `take`, before it returns; throws what `take` rejects with. */
+  takeSync(indices: Indices, options?: TakeOptions): NdView<D> {
+    return this.searchSync(checkTake<D>(this.alive(), indices, options))
+  }
+
+  /**
+   * The `k` rows of a matrix of floats that are nearest to `query`, the best first: their indices and what `metric` says of
+   * them (for 'l2' the Euclidean distance, for 'cosine' NaN where the row or the query has length 0).
+   *
+   * Scores are found in float64. Rows of one score are in the order of their indices; those of NaN are behind all others.
+   * Rejects with ERR_OUT_OF_RANGE for a `k` of less than 1 or of more than there are rows, ERR_DTYPE_MISMATCH for a
+   * query of another dtype (plain numbers are converted), ERR_INVALID_ARG_VALUE for one of another length,
+   * ERR_UNSUPPORTED_DTYPE for integers, and as every reduction.
+   */
+  async topk(query: Vector, k: number, options?: TopKOptions): Promise<TopK> {
+    return this.search(checkTopK(this.alive(), query, k, options))
+  }
+
+  /** As `topk`, before it returns; throws what `topk` rejects with. */
+  topkSync(query: Vector, k: number, options?: TopKOptions): TopK {
+    return this.searchSync(checkTopK(this.alive(), query, k, options))
+  }
+
+  /**
+   * The product with a vector: of a vector a number, of a matrix a view of the products of its rows; any axes before the
+   * last stay. Results are those of `sum`: of floats made in float64, of integers exact, bools count as 0 and 1.
+   *
+   * Rejects with ERR_DTYPE_MISMATCH for a vector of another dtype (plain numbers are converted), ERR_INVALID_ARG_VALUE
+   * for one that is not as long as the last axis, ERR_OUT_OF_RANGE where an integer does not fit into the view, and as
+   * every reduction.
+   */
+  async dot(other: Vector, options?: SearchOptions): Promise<Dot<D>> {
+    return this.search(checkDot<D>(this.alive(), other, options))
+  }
+
+  /** As `dot`, before it returns; throws what `dot` rejects with. */
+  dotSync(other: Vector, options?: SearchOptions): Dot<D> {
+    return this.searchSync(checkDot<D>(this.alive(), other, options))
+  }
+
+  /**
+   * How many elements fall into each of `bins` bins of equal width, and where those begin and end: numpy's `histogram`. Each
+   * bin takes its lower edge, the last one both.
+   *
+   * Elements outside `range` are not counted, nor is NaN; without one, NaN or an infinity is ERR_INVALID_ARG_VALUE, as
+   * are more bins than there are floats in the range. Rejects also with ERR_TOO_LARGE for more than 2^24 bins, and
+   * as every reduction.
+   */
+  async histogram(options?: HistogramOptions): Promise<Histogram> {
+    return this.search(checkHistogram(this.alive(), options))
+  }
+
+  /** As `histogram`, before it returns; throws what `histogram` rejects with. */
+  histogramSync(options?: HistogramOptions): Histogram {
+    return this.searchSync(checkHistogram(this.alive(), options))
+  }
+
+  /**
+   * Whether `other` has the same shape and equal elements; the first difference ends it. Numbers of different dtypes are
+   * compared exactly. NaN equals nothing, or with `equalNaN` NaN.
+   *
+   * Rejects with ERR_INVALID_ARG_TYPE for what has no elements, and as every reduction.
+   */
+  async equals(other: Source, options?: EqualsOptions): Promise<boolean> {
+    const search = checkEquals(this.alive(), other, options)
+    return search && this.search(search)
+  }
+
+  /** As `equals`, before it returns; throws what `equals` rejects with. */
+  equalsSync(other: Source, options?: EqualsOptions): boolean {
+    const search = checkEquals(this.alive(), other, options)
+    return search && this.searchSync(search)
+  }
+
+  /**
+   * Whether each element differs from the one of `other`, which is repeated to this shape, by no more than `atol` and `rtol`
+   * times the other's magnitude: numpy's `allclose`. Differences are found in float64.
+   *
+   * Rejects with ERR_INVALID_ARG_VALUE where the shapes do not fit, ERR_OUT_OF_RANGE for a tolerance below 0, and as
+   * every reduction.
+   */
+  async allClose(other: Source, options?: AllCloseOptions): Promise<boolean> {
+    return this.search(checkAllClose(this.alive(), other, options))
+  }
+
+  /** As `allClose`, before it returns; throws what `allClose` rejects with. */
+  allCloseSync(other: Source, options?: AllCloseOptions): boolean {
+    return this.searchSync(checkAllClose(this.alive(), other, options))
+  }
+
+  private async search<T>(search: Search<T>): Promise<T> {
+    const { total, native, work, finish } = search
+    const { file } = this
+    const calls = this.calls(search)
+    const other = search.operand?.given
+    return file.followNative(total, work, (job) => {
+      const run = async () => {
+        let found: T | undefined
+        for (const [layout, operand] of calls) {
+          found = finish(await file.native.search(layout, operand, native, job))
+          if (found === false) break
+        }
+        return found as T
+      }
+      if (!(other instanceof MappedView) || other.file === file) return run()
+      // Closing the other file ends it as well.
+      return other.file.follow(0, {}, (counted) => stoppable(job, counted(run())))
+    })
+  }
+
+  private searchSync<T>(search: Search<T>): T {
+    const { total, native, work, finish } = search
+    checkAborted(work.signal)
+    let found: T | undefined
+    for (const [layout, operand] of this.calls(search)) {
+      found = finish(this.file.native.searchSync(layout, operand, native, new NativeJob()))
+      if (found === false) break
+    }
+    work.onProgress?.(total, total)
+    return found as T
+  }
+
+  /** The calls of native code that a search needs: one, or one for each part of an operand that has to be copied. */
+  private *calls({
+    operand,
+    inParts,
+  }: Search<unknown>): Generator<[layout: Layout, operand: NativeOperand | undefined]> {
+    if (operand === undefined) {
+      yield [layoutOf(this), undefined]
+      return
+    }
+    const { given, at } = operand
+    if (given instanceof MappedView) {
+      yield [layoutOf(this), { dtype: at.dtype, layout: layoutOf(at), array: given.file.native }]
+      return
+    }
+    for (const [part, from] of parts(this, at, inParts ? COMPARED : Number.POSITIVE_INFINITY)) {
+      const source = { ...from, data: at.data, dtype: at.dtype }
+      yield [layoutOf(part), { ...packed(source), bytes: bytesOf(gather(source)) }]
+    }
+  }
+
   private async reduce<T>(name: string, options: ReduceOptions | undefined): Promise<T> {
-    const reduction = checkReduction(name, this.alive() as never, options)
+    const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     const layout = layoutOf(this)
-    const results = await this.file.follow(total, work, (job) =>
+    const results = await this.file.followNative(total, work, (job) =>
       this.file.native.reduce(name, layout, native, job),
     )
     return resultsOf(reduction, results) as T
   }
 
   private reduceSync<T>(name: string, options: ReduceOptions | undefined): T {
-    const reduction = checkReduction(name, this.alive() as never, options)
+    const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     checkAborted(work.signal)
     const results = this.file.native.reduceSync(name, layoutOf(this), native, new NativeJob())
     work.onProgress?.(total, total)
     return resultsOf(reduction, results) as T
-  }
-
-  /** The bytes between the first and the last element, counted from the start of the data. */
-  private byteRange(): [offset: number, length: number] {
-    if (this.memory.isGone) throw this.memory.gone()
-    if (sizeOf(this.shape) === 0) return [0, 0]
-    const [low, high] = reach(this)
-    const { unit } = this.file
-    return [low * unit, (high - low) * unit + this.itemsize]
   }
 }
 

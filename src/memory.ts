@@ -6,25 +6,27 @@
  * than four kinds of typed array is five times slower in V8, in the whole process; here every access meets
  * one kind only.
  */
-import { checkValue, type DType, isBigInt, type ScalarOf } from './dtype.js'
+import { checkValue, type DType, type ScalarOf } from './dtype.js'
 import { MmapError } from './errors.js'
 import { allocate, type Data, type ElementStore, isStore } from './store.js'
 
+/** What the switches below tell apart; first those that hold any number as it is. */
 const KIND: { readonly [D in DType]: number } = {
-  bool: 12,
   uint8: 0,
   int8: 1,
   int16: 2,
   uint16: 3,
   int32: 4,
   uint32: 5,
-  int64: 6,
-  uint64: 7,
-  float32: 8,
-  float64: 9,
-  float16: 10,
+  float32: 6,
+  float64: 7,
+  float16: 8,
+  int64: 9,
+  uint64: 10,
   bfloat16: 11,
+  bool: 12,
 }
+const NUMBERS = 9
 const STORE = 11
 const BOOL = 12
 const GONE = 13
@@ -41,9 +43,9 @@ export class Memory<D extends DType = DType> {
   private declare kind: number
   /** Elements that were there at first; a buffer that is detached or made shorter holds fewer. */
   private declare count: number
-  /** True when any number can be stored as it is. */
-  private declare readonly isNumber: boolean
   private declare readonly explain: () => Error
+  /** The view that owns the data, of which all others are made; null until it is there itself. */
+  declare root: object | null
 
   /** `explain` makes the error for use after the data is gone; without it that is ERR_INVALID_STATE. */
   constructor(data: Data<D>, dtype: D, explain: () => Error = detached) {
@@ -51,8 +53,8 @@ export class Memory<D extends DType = DType> {
     this.current = data
     this.kind = isStore(data) ? STORE : KIND[dtype]
     this.count = data.length
-    this.isNumber = dtype !== 'bool' && !isBigInt(dtype)
     this.explain = explain
+    this.root = null
   }
 
   /** The data. Throws the error of `gone()` when it is not there any more. */
@@ -63,7 +65,7 @@ export class Memory<D extends DType = DType> {
 
   /** True when the data was released, or when its buffer was detached or made shorter. */
   get isGone(): boolean {
-    return this.kind === GONE || this.current.length < this.count
+    return this.current.length < this.count
   }
 
   /** The error to throw once the data is gone. */
@@ -75,6 +77,7 @@ export class Memory<D extends DType = DType> {
   release(): void {
     this.current = this.kind === STORE ? EMPTY : allocate(this.dtype, 0)
     this.kind = GONE
+    this.count = Number.POSITIVE_INFINITY
   }
 
   /** The element at index `at`, an integer >= 0 that the caller has checked. Throws the error of `gone()`. */
@@ -90,7 +93,7 @@ export class Memory<D extends DType = DType> {
    * Throws the error of `gone()`, and ERR_INVALID_ARG_TYPE as `checkValue` does.
    */
   write(at: number, value: unknown): ScalarOf<D> {
-    const stored = this.isNumber && typeof value === 'number' ? value : checkValue(this.dtype, value)
+    const stored = typeof value === 'number' && this.kind < NUMBERS ? value : checkValue(this.dtype, value)
     if (this.store(at, stored) === undefined) throw this.gone()
     return stored as ScalarOf<D>
   }

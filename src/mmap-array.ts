@@ -22,6 +22,8 @@ export type Tracking = 'pagemap-scan' | 'pagemap' | 'compare'
 
 /** An array in a file, open: made by `open` and `create`. */
 export class MmapArray<D extends DType = DType> extends MappedView<D> {
+  /** @internal The open file. */
+  readonly opened: MappedFile
   /** The file's format. */
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
@@ -31,7 +33,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
     const { shape, stride, offset } = facts
-    super(memory, { shape, stride, offset }, file.mode === 'r', null, file)
+    super(memory, { shape, stride, offset }, file.mode === 'r', null)
+    this.opened = file
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = backing
@@ -77,7 +80,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   /**
    * Whether pages have vanished under the array: its file was made shorter by somebody, its disk was full, or its
-   * storage failed. Some elements are zeros then that are not the file's; `flush` and `close` throw ERR_MAPPING_LOST.
+   * storage failed. Some elements are zeros then that are not the file's; reductions, `flush` and `close` throw
+   * ERR_MAPPING_LOST.
    */
   get lost(): boolean {
     return this.file.lost
@@ -143,7 +147,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * has closed as well; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`, `mode` and
    * `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
    * ERR_CLOSED; the file stays mapped until it has ended. Throws ERR_MAPPING_LOST, when all of that is done, if the array
-   * is `lost` and no `flush` has said so.
+   * is `lost` and neither a `flush` nor a reduction has said so.
    */
   close(): void {
     if (this.file.closed) return

@@ -22,19 +22,21 @@ import {
 import { checkOptions, invalidArgType, invalidArgValue, MmapError, outOfRange } from './errors.js'
 import { formatView } from './inspect.js'
 import {
+  Axes,
   axisOrder,
   broadcastLayout,
   checkLayout,
   checkReshape,
   checkShape,
   isContiguous,
+  isInside,
   type Layout,
   reshapeLayout,
   sizeOf,
 } from './layout.js'
 import { Memory } from './memory.js'
 import * as scijs from './scijs.js'
-import { type Selection, select } from './selection.js'
+import { parseTexts, type Selection, select, selectNear } from './selection.js'
 import { resolveSource, type Source } from './source.js'
 import { checkData, type Data, isStore } from './store.js'
 import { assign, asTypedArray, fill, gather, nest } from './strided.js'
@@ -68,52 +70,38 @@ export interface Summary {
 /**
  * The class behind `NdView`, for classes that extend it; `V` is what their views are.
  *
- * Its constructor checks nothing and has no branch, which V8 would pay for in each view. Whoever has data to
- * check goes through `NdView`, which makes the same objects.
+ * Its constructor checks nothing. Whoever has data to check goes through `NdView`, which makes the same
+ * objects.
  */
 export class NdViewBase<D extends DType, V extends NdView<D>> {
-  // Fields are only declared: V8 keeps a number in a slower form when the field began as undefined.
+  // Fields are only declared, as in `Axes`, whose header says what a view has to be so that V8 can leave it out.
 
-  /** Length of each axis, in elements. To be read only: other methods rely on it. */
-  declare readonly shape: number[]
-  /** Distance between neighbours on each axis, in elements; negative or 0 too. To be read only. */
-  declare readonly stride: number[]
-  /** Index in `data` of the element whose indices are all 0. */
-  declare readonly offset: number
-  /** Number of axes. */
-  declare readonly ndim: number
+  /** @internal Where the elements lie in the data. */
+  declare readonly axes: Axes
   /** The data, its dtype and its life, shared with every view made from this one. */
   protected declare readonly memory: Memory<D>
   /** True when the writing methods of this view, and of views made from it, throw ERR_READ_ONLY. */
   protected declare readonly readOnly: boolean
-  /** The view that owns the data: itself where it was not made from another, so that it is never null. */
-  protected declare readonly root: NdView<D>
 
-  // The first two axes once more: `get` reads a field faster than an element of `shape`. 0 where there is none.
-  private declare readonly n0: number
-  private declare readonly n1: number
-  private declare readonly s0: number
-  private declare readonly s1: number
-
-  /** @internal */
-  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, root: NdView<D> | null) {
-    const { shape, stride } = layout
-    this.shape = shape
-    this.stride = stride
-    this.offset = layout.offset
-    this.ndim = shape.length
+  /**
+   * `root` is null for the view that owns the data, and only for that; what else it is does not matter.
+   *
+   * @internal
+   */
+  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, root?: NdView<D> | null) {
+    this.axes = layout.axes ?? Axes.of(layout)
     this.memory = memory
     this.readOnly = readOnly
-    this.root = root ?? (this as unknown as NdView<D>)
-    this.n0 = axis(shape, 0)
-    this.s0 = axis(stride, 0)
-    this.n1 = axis(shape, 1)
-    this.s1 = axis(stride, 1)
+    if (root === null) memory.root = this
   }
 
-  /** The one way from a view to a view on the same data: every method below that makes one ends here. */
+  /**
+   * The one way from a view to a view on the same data: every method below that makes one ends here.
+   *
+   * It names no root: V8 would have to make each view that may be one.
+   */
   protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
-    return new NdViewBase(this.memory, layout, readOnly, this.root) as unknown as V
+    return new NdViewBase(this.memory, layout, readOnly) as unknown as V
   }
 
   /** The view itself, while its data is there: else throws the memory's `gone()` error. */
@@ -153,9 +141,34 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     return (root as unknown) === this ? null : root
   }
 
+  /** The view that owns the data: itself where it was not made from another. */
+  protected get root(): NdView<D> {
+    return this.memory.root as NdView<D>
+  }
+
+  /** Length of each axis, in elements. To be read only: other methods rely on it. */
+  get shape(): number[] {
+    return this.axes.shape
+  }
+
+  /** Distance between neighbours on each axis, in elements; negative or 0 too. To be read only. */
+  get stride(): number[] {
+    return this.axes.stride
+  }
+
   /** The same as `stride`. */
   get strides(): number[] {
-    return this.stride
+    return this.axes.stride
+  }
+
+  /** Index in `data` of the element whose indices are all 0. */
+  get offset(): number {
+    return this.axes.offset
+  }
+
+  /** Number of axes. */
+  get ndim(): number {
+    return this.axes.ndim
   }
 
   /** The axes from the smallest stride to the largest, as scijs lists them. */
@@ -246,9 +259,10 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   index(...index: number[]): number
   index(i = 0, j = 0, k?: number, ...more: number[]): number {
-    const two = this.offset + i * this.s0 + j * this.s1
+    const { offset, s0, s1, rest } = this.axes
+    const two = offset + i * s0 + j * s1
     if (k === undefined) return two
-    let at = two + k * (this.stride[2] as number)
+    let at = two + k * (rest?.s0 as number)
     for (let n = 0; n < more.length; n++) at += (more[n] as number) * (this.stride[n + 3] as number)
     return at
   }
@@ -258,21 +272,13 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * where there are more axes: then `locate` says why, or finds it.
    */
   private near(count: number, i: unknown, j: unknown, k: unknown, l: unknown): number {
-    if (count !== this.ndim || !isIndex(i, this.n0)) return -1
-    const first = this.offset + i * this.s0
+    const { axes } = this
+    if (count !== axes.ndim || !isIndex(i, axes.n0)) return -1
+    const first = axes.offset + i * axes.s0
     if (count === 1) return first
-    if (!isIndex(j, this.n1)) return -1
-    const second = first + j * this.s1
-    return count === 2 ? second : this.nearer(second, count, k, l)
-  }
-
-  /** The rest of `near`, apart because V8 inlines only so much, and counts what never runs. */
-  private nearer(second: number, count: number, k: unknown, l: unknown): number {
-    const { shape, stride } = this
-    if (!isIndex(k, shape[2] as number)) return -1
-    const third = second + k * (stride[2] as number)
-    if (count === 3) return third
-    return count === 4 && isIndex(l, shape[3] as number) ? third + l * (stride[3] as number) : -1
+    if (!isIndex(j, axes.n1)) return -1
+    const second = first + j * axes.s1
+    return count === 2 ? second : nearer(axes.rest as Axes, second, count, k, l)
   }
 
   /** What `get` reads where `near` finds nothing. */
@@ -341,13 +347,32 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * Null, undefined or a negative number leaves an axis as it is. Throws ERR_OUT_OF_RANGE for a start past
    * the end, a fraction, or more arguments than axes.
    */
-  lo(...start: (number | null | undefined)[]): V {
-    return this.derive(scijs.lo(this.alive(), start))
+  lo(...start: (number | null | undefined)[]): V
+  lo(i: unknown, j: unknown): V {
+    const { axes, memory } = this
+    if (memory.isGone || arguments.length !== 2 || !isInside(i, axes.n0) || !isInside(j, axes.n1)) {
+      return this.otherLo(...(arguments as Iterable<never>))
+    }
+    return this.derive(scijs.lo2(axes, i, j))
+  }
+
+  /** `lo` of what is not two small integers inside their axes; `otherHi` and the others likewise. */
+  private otherLo(...start: (number | null | undefined)[]): V {
+    return this.derive(scijs.lo(this.alive().axes, start))
   }
 
   /** scijs: the view of the first `stop[n]` indices of axis n. Arguments and errors are those of `lo`. */
-  hi(...stop: (number | null | undefined)[]): V {
-    return this.derive(scijs.hi(this.alive(), stop))
+  hi(...stop: (number | null | undefined)[]): V
+  hi(i: unknown, j: unknown): V {
+    const { axes, memory } = this
+    if (memory.isGone || arguments.length !== 2 || !isInside(i, axes.n0) || !isInside(j, axes.n1)) {
+      return this.otherHi(...(arguments as Iterable<never>))
+    }
+    return this.derive(scijs.hi2(axes, i, j))
+  }
+
+  private otherHi(...stop: (number | null | undefined)[]): V {
+    return this.derive(scijs.hi(this.alive().axes, stop))
   }
 
   /**
@@ -373,7 +398,16 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   /**
    * scijs: the view at index `index[n]` of axis n, which disappears. Arguments and errors are those of `lo`.
    */
-  pick(...index: (number | null | undefined)[]): V {
+  pick(...index: (number | null | undefined)[]): V
+  pick(i: unknown): V {
+    const { axes, memory } = this
+    if (memory.isGone || arguments.length !== 1 || !isIndex(i, axes.n0)) {
+      return this.otherPick(...(arguments as Iterable<never>))
+    }
+    return this.derive(scijs.pick1(axes, i))
+  }
+
+  private otherPick(...index: (number | null | undefined)[]): V {
     return this.derive(scijs.pick(this.alive(), index))
   }
 
@@ -384,9 +418,18 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * `slice(start, stop, step)` or text like `'1:5'` a range, whose ends are cut to the axis. Unlike the
    * `slice` of a typed array it does not copy. Throws as `select` does.
    */
-  slice(...selections: Selection[]): V {
-    const { shape, stride, offset } = this.alive()
-    return this.derive(select(shape, stride, offset, selections))
+  slice(...selections: Selection[]): V
+  slice(a: unknown, b: unknown): V {
+    const { axes, memory } = this
+    const near = memory.isGone ? null : selectNear(axes, arguments.length, a, b)
+    return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
+  }
+
+  private otherSlice(...selections: readonly Selection[]): V {
+    const { axes } = this.alive()
+    const ranges = parseTexts(selections)
+    const near = ranges === selections ? null : selectNear(axes, ranges.length, ranges[0], ranges[1])
+    return this.derive(near ?? select(axes.shape, axes.stride, axes.offset, ranges))
   }
 
   /**
@@ -532,9 +575,12 @@ export const NdView = function NdView(
 Object.assign(NdView, { prototype: NdViewBase.prototype })
 NdViewBase.prototype.constructor = NdView
 
-/** Small enough for V8 to inline it wherever it stands. */
-function axis(list: number[], n: number): number {
-  return n < list.length ? (list[n] as number) : 0
+/** The rest of `near`, apart because V8 inlines only so much, and counts what never runs. */
+function nearer(rest: Axes, second: number, count: number, k: unknown, l: unknown): number {
+  if (!isIndex(k, rest.n0)) return -1
+  const third = second + k * rest.s0
+  if (count === 3) return third
+  return count === 4 && isIndex(l, rest.n1) ? third + l * rest.s1 : -1
 }
 
 /** True for an integer from 0 up to, and without, `extent`. Here, since V8 looks through an import each time. */

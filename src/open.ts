@@ -134,42 +134,46 @@ const OPTIONS = [
   'backing',
 ]
 const BACKINGS: readonly string[] = ['auto', 'external', 'shared', 'wasm', 'window']
-/** What only 'raw' takes: other formats say it themselves. */
-const RAW_OPTIONS = ['offset', 'strides', 'order'] as const
 
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
+  // Each option is read once: a getter may say something else the next time.
   const { mode = 'r', dtype, shape, format, name, strict = false } = options ?? {}
   const { offset, strides, order, lock } = options ?? {}
   if (typeof strict !== 'boolean') throw invalidArgType('strict', 'of type boolean', strict)
   if (name !== undefined && typeof name !== 'string') throw invalidArgType('name', 'of type string', name)
   if (format === 'raw' && dtype === undefined)
     throw invalidArgType('dtype', "of type string for format 'raw'", dtype)
-  for (const option of RAW_OPTIONS) {
-    if (options?.[option] !== undefined && format !== 'raw') {
-      throw invalidArgValue(option, "is for format 'raw' only; the file says it itself", options[option])
+  // What only 'raw' takes: other formats say it themselves.
+  for (const [option, value] of Object.entries({ offset, strides, order })) {
+    if (value !== undefined && format !== 'raw') {
+      throw invalidArgValue(option, "is for format 'raw' only; the file says it itself", value)
     }
   }
   if (order !== undefined && order !== 'C' && order !== 'F')
     throw invalidArgValue('order', `must be 'C' or 'F'`, order)
   const complex = dtype !== undefined && parseElementType(dtype, true).complex
-  const raw = format === 'raw' && complex ? wholeNumbers(shape, strides) : { shape, strides }
+  const parts = {
+    shape: shape === undefined ? undefined : checkShape(shape),
+    strides: strides === undefined ? undefined : checkIntegers(strides, 'strides'),
+  }
+  const raw = format === 'raw' && complex ? wholeNumbers(parts) : parts
   return {
     mode: checkMode(mode),
     strict,
     ...(dtype !== undefined && { dtype }),
-    ...(raw.shape !== undefined && { shape: checkShape(raw.shape) }),
+    ...(raw.shape !== undefined && { shape: raw.shape }),
     ...(format !== undefined && { format: checkFormat(format, FORMATS) }),
     ...(name !== undefined && { name }),
     ...(offset !== undefined && { offset: checkInteger('offset', offset, 0) }),
-    ...(raw.strides !== undefined && { strides: checkIntegers(raw.strides, 'strides') }),
+    ...(raw.strides !== undefined && { strides: raw.strides }),
     ...(order !== undefined && { order }),
     ...(lock !== undefined && { lock: checkLock(lock) }),
   }
 }
 
 /** Shape and strides of raw complex numbers as native code takes them: without the axis of their two parts. */
-function wholeNumbers(shape: readonly number[] | undefined, strides: readonly number[] | undefined) {
+function wholeNumbers({ shape, strides }: { shape: number[] | undefined; strides: number[] | undefined }) {
   if (shape !== undefined && shape.at(-1) !== 2) {
     throw invalidArgValue('shape', 'must end in an axis of 2, the parts of a complex number', shape)
   }

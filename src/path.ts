@@ -4,7 +4,7 @@
  * A relative path is tied to the working directory at once: an array that is still open after `process.chdir` must
  * not change the file it speaks of.
  */
-import { isAbsolute, sep } from 'node:path'
+import { isAbsolute, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { invalidArgType, invalidArgValue } from './errors.js'
 
@@ -24,7 +24,12 @@ export function checkPath(path: unknown): string {
   }
   if (text.includes('\0')) throw invalidArgValue('path', 'must be a string without null bytes', text)
   // An empty path is no file anywhere; the OS says so.
-  return text === '' || isAbsolute(text) ? text : `${process.cwd()}${sep}${text}`
+  if (text === '') return text
+  if (process.platform === 'win32') {
+    // `\\a` and `c:a` depend on the working folder as well. Windows itself takes `..` out of the text.
+    return /^([a-z]:[\\/]|[\\/]{2})/i.test(text) ? text : resolve(text)
+  }
+  return isAbsolute(text) ? text : `${process.cwd()}${sep}${text}`
 }
 
 function decode(bytes: Uint8Array): string {

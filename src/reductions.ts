@@ -11,15 +11,22 @@ import {
   MmapError,
   outOfRange,
 } from './errors.js'
-import { NativeJob, type NativeReduced, type NativeReduceOptions } from './native.js'
+import { sizeOf } from './layout.js'
+import type { NativeJob, NativeReduced, NativeReduceOptions } from './native.js'
 import { NdView } from './nd-view.js'
 import { allocate, bytesOf } from './store.js'
 
 /** What can stop and follow work that takes long. */
 export interface WorkOptions {
-  /** Stops the work within some 50 ms: it rejects with ABORT_ERR, whose `cause` is the signal's reason. */
+  /**
+   * Stops the work: it rejects with ABORT_ERR, whose `cause` is the signal's reason. A `...Sync` twin looks at it before it
+   * starts, and never again.
+   */
   signal?: AbortSignal | undefined
-  /** Told how many of how many elements are done, at most 20 times a second. */
+  /**
+   * Told how much of how much is done (elements; bytes of a prefetch, chunks of mapChunks), at most 20 times a second, and
+   * at the end; a `...Sync` twin tells only at the end. What it throws stops the work, and is what it rejects with.
+   */
   onProgress?: ((done: number, total: number) => void) | undefined
 }
 
@@ -47,14 +54,13 @@ export interface SpreadOptions extends ReduceOptions {
   ddof?: number | undefined
 }
 
-/** A scalar, or a view where the options name axes or keep them. */
-export type Reduced<O, S, V> = O extends
-  | { readonly axis: number | readonly number[] }
-  | { readonly keepdims: true }
-  ? V
-  : SumOptions & SpreadOptions extends O
-    ? S | V
-    : S
+/** What is known of an option; undefined where it may be left out. */
+type Option<O, K extends PropertyKey> = K extends keyof O ? O[K] : undefined
+
+/** A scalar, or a view where the options name axes or keep them; either where the types leave it open. */
+export type Reduced<O, S, V> =
+  | (undefined extends Option<O, 'axis'> ? ([Option<O, 'keepdims'>] extends [true] ? never : S) : never)
+  | ([Option<O, 'axis'>] extends [undefined] ? (true extends Option<O, 'keepdims'> ? V : never) : V)
 
 /** The dtype of sums and products with `axis`. */
 export type SumDType<D extends DType> = D extends 'uint8' | 'uint16' | 'uint32' | 'uint64'
@@ -66,12 +72,14 @@ export type SumDType<D extends DType> = D extends 'uint8' | 'uint16' | 'uint32' 
 /** The sum or product of everything. */
 export type SumOf<D extends DType, O> = D extends 'int64' | 'uint64'
   ? bigint
-  : O extends { readonly bigint: true }
+  : [Option<O, 'bigint'>] extends [true]
     ? bigint
-    : number
+    : true extends Option<O, 'bigint'>
+      ? number | bigint
+      : number
 
-/** No options. */
-export type NoOptions = Record<never, never>
+/** The options of a call without any; it also tells the compiler what an `onProgress` in one with some is given. */
+export type NoOptions = WorkOptions
 
 const REDUCE = ['axis', 'keepdims', 'skipNaN', 'threads', 'signal', 'onProgress']
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
@@ -80,18 +88,6 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   var: [...REDUCE, 'ddof'],
   std: [...REDUCE, 'ddof'],
 }
-
-const INTEGERS: readonly DType[] = [
-  'bool',
-  'int8',
-  'uint8',
-  'int16',
-  'uint16',
-  'int32',
-  'uint32',
-  'int64',
-  'uint64',
-]
 
 /** A reduction whose options have been checked. */
 export interface Reduction {
@@ -112,7 +108,7 @@ export interface Reduction {
  */
 export function checkReduction(
   name: string,
-  { dtype, ndim, size }: NdView,
+  { dtype, ndim, size }: Pick<NdView, 'dtype' | 'ndim' | 'size'>,
   options: (SumOptions & SpreadOptions) | undefined,
 ): Reduction {
   checkOptions(options, OPTIONS[name] ?? REDUCE, name)
@@ -120,7 +116,7 @@ export function checkReduction(
   for (const [option, value] of Object.entries({ keepdims, skipNaN, bigint })) {
     if (typeof value !== 'boolean') throw invalidArgType(option, 'of type boolean', value)
   }
-  if (bigint && !INTEGERS.includes(dtype)) {
+  if (bigint && dtype.includes('float')) {
     throw invalidArgValue('bigint', `is for integers; the dtype is ${dtype}`, bigint)
   }
   if (typeof ddof !== 'number') throw invalidArgType('ddof', 'of type number', ddof)
@@ -137,8 +133,8 @@ export function checkReduction(
 }
 
 function checkAxes(axis: number | readonly number[], ndim: number): number[] {
-  const given = Array.isArray(axis) ? (axis as readonly number[]) : [axis as number]
-  const axes = given.map((one, n) => {
+  const given: readonly unknown[] = Array.isArray(axis) ? axis : [axis]
+  const axes = Array.from(given, (one, n) => {
     const name = Array.isArray(axis) ? `axis[${n}]` : 'axis'
     if (typeof one !== 'number') throw invalidArgType(name, 'an integer, or an array of them', one)
     if (ndim === 0) throw outOfRange(name, 'left out, the view has no axes', one)
@@ -162,16 +158,57 @@ export function checkWork({ signal, onProgress }: WorkOptions): WorkOptions {
 
 /** Throws ABORT_ERR if the signal says so already. */
 export function checkAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new MmapError('The operation was aborted', { code: 'ABORT_ERR', cause: signal.reason })
-  }
+  if (signal?.aborted) throw aborted(signal)
 }
 
-/** Milliseconds between two calls of `onProgress`, and the longest that it is behind. */
+function aborted({ reason }: AbortSignal): MmapError {
+  return new MmapError('The operation was aborted', { code: 'ABORT_ERR', cause: reason })
+}
+
+/** Milliseconds between two calls of `onProgress`. */
 const PROGRESS_MS = 50
 
+/** Work under way: its promise, what makes it reject with an error soon, and how much of it is done. */
+export interface Work<T> {
+  readonly result: Promise<T>
+  readonly stop: (error: unknown) => void
+  readonly done: () => number
+}
+
 /**
- * Starts native work, passes an abort on to it, and tells of its progress.
+ * Native work as something to stop. The promise does not wait until it has: work may still be waiting for its turn behind
+ * other work, and what it gives is of no use any more.
+ */
+export function stoppable<T>(job: NativeJob, work: Promise<T>): Work<T> {
+  let stop!: (error: unknown) => void
+  const result = new Promise<T>((resolve, reject) => {
+    work.then(resolve, reject)
+    stop = (error) => {
+      job.cancel()
+      reject(error)
+    }
+  })
+  return { result, stop, done: () => job.done() }
+}
+
+/**
+ * Native work as something to stop, whose promise waits until it has, or has ended in spite of it: what it makes is then
+ * there, or is not.
+ */
+export function awaited<T>(job: NativeJob, work: Promise<T>): Work<T> {
+  let stopped: { readonly error: unknown } | undefined
+  const result = work.catch((error: unknown) => {
+    throw stopped === undefined ? error : stopped.error
+  })
+  const stop = (error: unknown) => {
+    stopped ??= { error }
+    job.cancel()
+  }
+  return { result, stop, done: () => job.done() }
+}
+
+/**
+ * Passes an abort on to work, and tells of its progress, until it has its result.
  *
  * Rejects with what the work rejects with, with ABORT_ERR for an abort, and with what `onProgress` throws, which stops
  * the work as well.
@@ -179,54 +216,53 @@ const PROGRESS_MS = 50
 export async function follow<T>(
   total: number,
   { signal, onProgress }: WorkOptions,
-  start: (job: NativeJob) => Promise<T>,
+  { result, stop, done }: Work<T>,
 ): Promise<T> {
-  checkAborted(signal)
-  const job = new NativeJob()
-  const cancel = () => job.cancel()
-  signal?.addEventListener('abort', cancel, { once: true })
-  let failure: { readonly error: unknown } | undefined
+  const abort = () => stop(aborted(signal as AbortSignal))
   let told = 0
-  const tell = () => {
-    const done = Math.min(job.done(), total)
-    if (done <= told || failure !== undefined) return
-    told = done
+  const tell = (count: number) => {
+    if (count > told) onProgress?.(count, total)
+    told = Math.max(told, count)
+  }
+  const tick = () => {
     try {
-      onProgress?.(done, total)
+      tell(Math.min(done(), total))
     } catch (error) {
-      failure = { error }
-      job.cancel()
+      stop(error)
     }
   }
-  const timer = onProgress && setInterval(tell, PROGRESS_MS)
+  signal?.addEventListener('abort', abort, { once: true })
+  const timer = onProgress && setInterval(tick, PROGRESS_MS)
   try {
-    const result = await start(job)
-    tell()
-    if (failure !== undefined) throw failure.error
-    return result
-  } catch (error) {
-    if (failure !== undefined) throw failure.error
-    if (error instanceof MmapError && error.code === 'ABORT_ERR') checkAborted(signal)
-    throw error
+    const found = await result
+    // Elements that did not matter are done with, too.
+    tell(total)
+    return found
   } finally {
     clearInterval(timer)
-    signal?.removeEventListener('abort', cancel)
+    signal?.removeEventListener('abort', abort)
   }
 }
 
-/** The results of native code as JavaScript has them. */
+/** The results of native code as JavaScript has them. Throws ERR_OUT_OF_RANGE for a bigint that is too large to be known. */
 export function resultsOf({ name, dtype, bigint }: Reduction, results: readonly NativeReduced[]): unknown {
-  const isElement = name === 'min' || name === 'max' || name === 'minmax'
   const isSum = name === 'sum' || name === 'prod'
-  const exact = bigint || (isBigInt(dtype) && (isElement || isSum))
-  const [first, second] = results.map((result) => resultOf(result, exact))
+  const isElement = name === 'min' || name === 'max' || name === 'minmax'
+  const exact = bigint || (isBigInt(dtype) && (isSum || isElement))
+  const [first, second] = results.map((result) => {
+    const found = resultOf(result)
+    if (found instanceof NdView || name === 'any' || name === 'all') return found
+    if (!exact) return Number(found)
+    if (typeof found === 'bigint') return found
+    const less = bigint && !isBigInt(dtype) ? 'leave out `bigint`, or ' : ''
+    throw outOfRange(name, `less than 2 ** 1024; ${less}reduce a part of the view`, found)
+  })
   return name === 'minmax' ? { min: first, max: second } : first
 }
 
-function resultOf({ number, integer, truth, dtype, shape, data }: NativeReduced, exact: boolean): unknown {
-  if (integer !== undefined) return exact ? integer : Number(integer)
-  if (dtype === undefined || shape === undefined || data === undefined) return number ?? truth
-  const elements = allocate(dtype as DType, data.length / bytesOf(allocate(dtype as DType, 1)).length)
+function resultOf({ number, integer, truth, dtype, shape, data }: NativeReduced): unknown {
+  if (dtype === undefined || shape === undefined || data === undefined) return number ?? integer ?? truth
+  const elements = allocate(dtype as DType, sizeOf(shape))
   bytesOf(elements).set(data)
   return new NdView<DType>(elements, shape, undefined, undefined, dtype as DType)
 }

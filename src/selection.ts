@@ -3,7 +3,7 @@
  * it and never derives a layout of its own, so that both sides cannot disagree about a corner case.
  */
 import { checkInteger, invalidArgType, invalidArgValue, outOfRange } from './errors.js'
-import { copyOf, cut, type Layout } from './layout.js'
+import { Axes, copyOf, cut, type Layout, NO_AXIS } from './layout.js'
 
 /** A range of one axis; null leaves an end, or the step, to its default. Negative ends count from the end. */
 export interface Slice {
@@ -28,9 +28,10 @@ export type Selection = null | number | Slice | Partial<Slice> | string
  */
 export function slice(stop: number | null): Slice
 export function slice(start: number | null, stop: number | null, step?: number | null): Slice
-export function slice(...ends: (number | null | undefined)[]): Slice {
-  const [start = null, stop = null, step = null] = ends.length === 1 ? [null, ends[0]] : ends
-  return checkSlice('slice', { start, stop, step })
+export function slice(start: number | null, stop: number | null = null, step: number | null = null): Slice {
+  // biome-ignore lint/complexity/noArguments: a rest parameter costs as much as the range itself.
+  const range = arguments.length === 1 ? { start: null, stop: start, step } : { start, stop, step }
+  return isChecked(range) ? range : checkSlice('slice', range)
 }
 
 /**
@@ -75,6 +76,66 @@ export function select(
     }
   }
   return { shape: cut(extents, kept), stride: cut(steps, kept), offset: start }
+}
+
+/**
+ * As `select`, for one selection or two that are null, an index that is not negative, or a range with a start
+ * and a stop inside the axis; null where that is not so, or where an index leaves more than two axes to close
+ * up. Makes no array, as `Axes` explains.
+ */
+export function selectNear(axes: Axes, count: number, a: unknown, b: unknown): Axes | null {
+  const { ndim, n0, s0, n1, s1, rest } = axes
+  if (count === 1) b = null
+  const i = startOf(a) as number
+  const iStop = stopOf(a, n0) as number
+  const j = startOf(b) as number
+  const jStop = stopOf(b, n1) as number
+  if (count > ndim || count > 2 || !isPart(i, iStop, n0) || !(count === 1 || isPart(j, jStop, n1)))
+    return null
+  const offset = axes.offset + i * s0 + j * s1
+  if (typeof a !== 'number') {
+    if (typeof b !== 'number') return new Axes(ndim, offset, iStop - i, s0, jStop - j, s1, rest)
+    return rest === null ? new Axes(1, offset, iStop - i, s0, NO_AXIS, 0, null) : null
+  }
+  if (rest !== null) return null
+  if (typeof b === 'number') return new Axes(0, offset, NO_AXIS, 0, NO_AXIS, 0, null)
+  return new Axes(ndim - 1, offset, jStop - j, s1, NO_AXIS, 0, null)
+}
+
+/**
+ * The selections with ranges in the place of text: the same list where there is no text. Throws what `select`
+ * does for text that is no range.
+ */
+export function parseTexts(selections: readonly Selection[]): readonly Selection[] {
+  let parsed: Selection[] | undefined
+  for (let axis = 0; axis < selections.length; axis++) {
+    const selection = selections[axis]
+    if (typeof selection !== 'string') continue
+    parsed ??= selections.slice()
+    parsed[axis] = parseText(selection, `selections[${axis}]`)
+  }
+  return parsed ?? selections
+}
+
+/** Where a selection begins, not yet checked. */
+function startOf(selection: unknown): unknown {
+  if (selection === null) return 0
+  return typeof selection === 'object' ? (selection as Partial<Slice>).start : selection
+}
+
+/** Where a selection ends, not yet checked; undefined where it takes steps. */
+function stopOf(selection: unknown, extent: number): unknown {
+  if (selection === null) return extent
+  if (typeof selection === 'number') return selection + 1
+  if (typeof selection !== 'object') return undefined
+  const { step, stop } = selection as Partial<Slice>
+  return step === null ? stop : undefined
+}
+
+/** True for integers, `start` below `stop`, inside the axis. What is longer than 32 bits can say may be slow. */
+function isPart(start: unknown, stop: unknown, extent: number): boolean {
+  if (typeof start !== 'number' || typeof stop !== 'number') return false
+  return start >>> 0 === start && stop >>> 0 === stop && start < stop && stop <= extent
 }
 
 function indexOf(index: number, extent: number, axis: number): number {
@@ -143,10 +204,13 @@ function endOf(text: string | undefined): number | null {
   return text === undefined ? null : Number(text)
 }
 
-/** True for what `slice` makes, and anything like it, without a message to prepare. */
+/**
+ * True for what `slice` makes, and anything like it. What has all three fields is not searched for unknown ones,
+ * which costs more than a view: they can be no misspelling of one of the three.
+ */
 function isChecked(value: object): value is Slice {
   const { start, stop, step } = value as Partial<Slice>
-  return isEnd(start) && isEnd(stop) && isEnd(step) && step !== 0 && isSliceLike(value)
+  return isEnd(start) && isEnd(stop) && isEnd(step) && step !== 0
 }
 
 function isEnd(value: unknown): boolean {

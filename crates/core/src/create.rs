@@ -212,12 +212,12 @@ impl Writer {
     pub fn commit(self) -> Result<()> {
         let Self { draft, path, overwrite, held, .. } = self;
         // Kept to the end; a file that was made meanwhile is replaced on the same terms.
-        let _held = if overwrite && held.is_none() && draft.target().is_file() {
+        let held = if overwrite && held.is_none() && draft.target().is_file() {
             Some(file::hold(draft.target(), &path)?)
         } else {
             held
         };
         draft.sync()?;
-        draft.publish(overwrite)
+        draft.publish(overwrite, held)
     }
 }

@@ -60,20 +60,23 @@ impl Draft {
     /// # Errors
     /// [`Error::Io`] when the system refuses.
     pub(crate) fn sync(&self) -> Result<()> {
-        let synced = fault::point("fsync").and_then(|()| self.file.sync_all());
+        let synced = fault::point("fsync").and_then(|()| sys::sync_all(&self.file));
         synced.map_err(|error| Error::io("fsync", &self.path, error))
     }
 
-    /// Gives the file its name.
+    /// Gives the file its name; `held` is the file that has it now, open, where there is one.
     ///
     /// # Errors
     /// `EEXIST` where somebody made a file meanwhile and `overwrite` is off, any other [`Error::Io`]. After one with
     /// `fsync` of the folder the new file is there, whole, and only not known to outlast a power loss.
-    pub(crate) fn publish(self, overwrite: bool) -> Result<()> {
+    pub(crate) fn publish(self, overwrite: bool, held: Option<File>) -> Result<()> {
         let Self { file, mut temp, target, path, folder } = self;
         let failed = |syscall| move |error| Error::io(syscall, &path, error);
         if !temp.link(&file, &target, overwrite).map_err(failed.clone()("link"))? {
             let name = temp.name(&file).map_err(failed.clone()("link"))?;
+            // Windows does not always replace a file that is open. A lock that is taken in the moment between is one of a
+            // file that was replaced, which whoever takes it finds out.
+            let _held = held.filter(|_| !cfg!(windows));
             let renamed = if overwrite { sys::rename(name, &target) } else { sys::rename_new(name, &target) };
             renamed.map_err(failed.clone()("rename"))?;
         }

@@ -204,11 +204,11 @@ pub(crate) fn hold(target: &Path, path: &Path) -> Result<File> {
 /// [`Error::Io`]: what the system said; `EISDIR` for a directory, `ENODEV` for anything else that is no file.
 pub(crate) fn open(path: &Path, mode: Mode) -> Result<(File, u64)> {
     let failed = |error| Error::io("open", path, error);
-    check_regular(&std::fs::metadata(path).map_err(failed)?).map_err(failed)?;
+    check_regular(&sys::metadata(path).map_err(failed)?).map_err(failed)?;
     let mut options = OpenOptions::new();
     options.read(true).write(mode == Mode::ReadWrite);
     let file = sys::never_wait(&mut options).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(|error| Error::io("fstat", path, error))?;
+    let metadata = sys::file_metadata(&file).map_err(|error| Error::io("fstat", path, error))?;
     check_regular(&metadata).map_err(failed)?;
     Ok((file, metadata.len()))
 }

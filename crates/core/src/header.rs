@@ -94,7 +94,9 @@ impl Header {
         }
         let itemsize = element.dtype.itemsize() as u64;
         let len = if element.complex { len.saturating_mul(2) } else { len };
-        // The bytes reached, `end` being the one after the last; nothing is reached without elements.
+        // Without elements nothing is reached, also where a field of no records would start past their end.
+        let first = if len == 0 { first.min(file_len) } else { first };
+        // The bytes reached, `end` being the one after the last.
         let (start, end) = if len == 0 {
             (first, first)
         } else {

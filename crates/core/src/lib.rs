@@ -21,6 +21,7 @@
 //! path or a mapping, and are the only place where a hostile file is refused. No safe function makes a Rust reference
 //! to mapped bytes, because another process may write them: see [`mapping::Mapping`].
 
+mod advice;
 pub mod array;
 pub mod commit;
 pub mod create;
@@ -44,6 +45,7 @@ pub mod mapping;
 pub mod mode;
 mod sys;
 
+pub use advice::Advice;
 pub use array::{DynMmapArray, MmapArray, OpenOptions};
 
 pub use commit::{BegunCommit, Commit, CommitOptions};

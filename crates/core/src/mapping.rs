@@ -9,17 +9,24 @@ pub(crate) mod private;
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use memmap2::{MmapOptions, MmapRaw};
+#[cfg(not(windows))]
+use memmap2::{MmapOptions, MmapRaw as Pages};
 
+use crate::advice::Advice;
 use crate::error::{Error, Result};
 use crate::file::Stamp;
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};
 use crate::mode::Mode;
-use crate::sys::{self, Zeros};
+use crate::sys;
+#[cfg(windows)]
+use crate::sys::View as Pages;
+#[cfg(unix)]
+use crate::sys::Zeros;
 
 /// A mapped byte range of a file, unmapped when dropped.
 ///
@@ -30,7 +37,8 @@ use crate::sys::{self, Zeros};
 ///    ([`Mode::ReadOnly`] where memory is promised strictly) is made so page by page by the guard.
 /// 2. The range lay inside the file when it was mapped. A page that the file has lost since is replaced by zeros when it
 ///    is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
-///    After [`Mapping::retire`] the range holds zero pages of its own, and the file is out of reach.
+///    After [`Mapping::retire`] the range holds zero pages of its own (on Windows the guard brings them when they are
+///    touched), and the file is out of reach.
 /// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
 ///    must be acceptable to the reader.
 #[derive(Debug)]
@@ -38,7 +46,7 @@ pub struct Mapping {
     /// Dropped before the region: a guard must not outlive the addresses it looks after.
     backing: Mutex<Backing>,
     /// `None` for an empty range: there is nothing to map.
-    region: Option<MmapRaw>,
+    region: Option<Pages>,
     len: usize,
     /// Byte of the file where the range ends.
     end: u64,
@@ -86,7 +94,7 @@ pub(crate) enum Refusal {
 struct Backing {
     /// `None` after `retire`.
     file: Option<Arc<File>>,
-    /// `None` for an empty range, without the guard, and after `retire`.
+    /// `None` for an empty range, without the guard, and after `retire` where zero pages need no guard.
     guarded: Option<Registration>,
     /// What was lost before `retire`.
     lost: Option<Loss>,
@@ -145,7 +153,7 @@ impl Mapping {
     /// The first byte; dangling and aligned to 64 for an empty mapping.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), MmapRaw::as_mut_ptr)
+        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Pages::as_mut_ptr)
     }
 
     /// Length in bytes.
@@ -196,25 +204,94 @@ impl Mapping {
         if self.told.load(Ordering::Relaxed) { Ok(()) } else { self.check(path) }
     }
 
-    /// Brings stores to `len` bytes from byte `offset` on to the disk; nothing to do for a private mapping.
+    /// Brings stores to ranges of whole pages to the disk, in bytes from the start of the first page on; nothing to do for a
+    /// private mapping.
     ///
     /// # Errors
     /// What the system said.
-    pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
+    pub(crate) fn flush(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
         // Held for the call, so that a `retire` meanwhile does not close it.
         let file = self.backing().file.clone();
-        match (&self.region, file) {
-            (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
-                region.flush_range(offset, len)?;
-                file.sync_data()?;
-                // The system calls it a success, too, when the file has become shorter than what was stored.
-                if file.metadata()?.len() < self.end {
-                    self.lose(Loss::Truncated);
-                }
-                Ok(())
+        let (Some(region), Some(file), Mode::ReadWrite) = (&self.region, file, self.mode) else {
+            return Ok(());
+        };
+        let before = self.before();
+        for range in ranges {
+            let (start, end) =
+                (range.start.saturating_sub(before), range.end.saturating_sub(before).min(self.len));
+            match region.flush_range(start, end.saturating_sub(start)) {
+                // A view that was taken down meanwhile has left its stores to the file, which is synced below.
+                Err(_) if cfg!(windows) && self.backing().file.is_none() => {}
+                done => done?,
             }
-            _ => Ok(()),
         }
+        // On Linux msync is an fdatasync of the range; one of the file would write what other views have stored.
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            sys::sync_data(&file)?;
+        }
+        // The system calls it a success, too, when the file has become shorter than what was stored.
+        if file.metadata()?.len() < self.end {
+            self.lose(Loss::Truncated);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the first page that are before the range.
+    fn before(&self) -> usize {
+        self.as_ptr().addr() % sys::page_size()
+    }
+
+    /// The address of a byte that is counted from the start of the first page on.
+    fn page_at(&self, byte: usize) -> *mut u8 {
+        self.as_ptr().wrapping_sub(self.before()).wrapping_add(byte)
+    }
+
+    /// Tells the system what is to come for some pages, in bytes from the start of the first page on: whole pages of the
+    /// mapping. What was stored to them stays.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn advise(&self, pages: Range<usize>, advice: Advice) -> io::Result<()> {
+        let file = self.backing().file.clone();
+        // Zero pages in the file's place are private, whatever was mapped.
+        let shared = self.mode == Mode::ReadWrite && file.is_some();
+        // SAFETY:
+        // - pages of this mapping, which is there for as long as `self`.
+        // - shared ones are the file's; of what has taken the place of lost ones nothing is worth keeping.
+        unsafe { sys::advise(self.page_at(pages.start), pages.len(), advice, shared) }?;
+        if let (Some(file), Advice::DontNeed) = (file, advice) {
+            let first = (self.end - self.len as u64).saturating_sub(self.before() as u64);
+            sys::forget(&file, first + pages.start as u64, pages.len());
+        }
+        Ok(())
+    }
+
+    /// Reads pages in, and waits for them; pages as in [`advise`](Self::advise).
+    pub(crate) fn populate(&self, pages: Range<usize>) {
+        let (start, page) = (self.page_at(pages.start), sys::page_size());
+        // SAFETY:
+        // - pages of this mapping, which is there for as long as `self`.
+        if unsafe { sys::populate(start, pages.len()) } {
+            return;
+        }
+        // Page by page: it is as well if the system knows what comes.
+        let _ = self.advise(pages.clone(), Advice::WillNeed);
+        for at in (0..pages.len()).step_by(page) {
+            // SAFETY:
+            // - a byte of a page of this mapping, which may be read (fact 1 of `Mapping`); one that the file has lost is
+            //   replaced (fact 2).
+            unsafe { start.wrapping_add(at).read_volatile() };
+        }
+    }
+
+    /// How many pages are in memory; pages as in [`advise`](Self::advise).
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn resident(&self, pages: Range<usize>) -> io::Result<usize> {
+        // SAFETY:
+        // - pages of this mapping, which is there for as long as `self`.
+        unsafe { sys::resident(self.page_at(pages.start), pages.len()) }
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {
@@ -296,7 +373,7 @@ impl Mapping {
             return Ok(());
         }
         match self.retire() {
-            // No zero pages are to be had here (Windows): the file stays mapped until its holders are gone.
+            // No zero pages are to be had here (Windows, without the guard): the file stays mapped until its holders are gone.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             done => done,
         }
@@ -314,18 +391,16 @@ impl Mapping {
         let Some(file) = backing.file.clone() else {
             return Ok(());
         };
-        let replaced = self.replace_with_zeros(&mut backing);
-        // Closing the file would do it, but not while a flush holds it, or a duplicate of its handle (Windows).
-        let unlocked = if self.locked { file.unlock() } else { Ok(()) };
+        let replaced = self.region.as_ref().map_or(Ok(()), |region| self.blank(region, &mut backing));
+        // Closing the file would do it, but not while a flush holds it.
+        let unlocked = if self.locked { sys::release(&file) } else { Ok(()) };
         replaced?;
         backing.file = None;
         unlocked
     }
 
-    fn replace_with_zeros(&self, backing: &mut Backing) -> io::Result<()> {
-        let Some(region) = &self.region else {
-            return Ok(());
-        };
+    #[cfg(unix)]
+    fn blank(&self, region: &Pages, backing: &mut Backing) -> io::Result<()> {
         let start = region.as_mut_ptr();
         // Pages that were too many to be writable are so as zeros, too.
         let strict = backing.guarded.as_ref().is_some_and(Registration::is_read_only);
@@ -335,73 +410,171 @@ impl Mapping {
         // - nobody has a reference to it (fact 3 of `Mapping`).
         let replaced = unsafe { sys::replace_with_zeros(start, self.len, zeros) };
         match (replaced, &backing.guarded) {
-            (Ok(()), Some(guarded)) if strict => guarded.forget_file(),
+            (Ok(()), Some(guarded)) if strict => {
+                guarded.forget_file()?;
+            }
             (Err(error), Some(guarded)) if is_out_of_memory(&error) => {
                 guarded.forget_file()?;
                 // SAFETY:
                 // - as above.
-                unsafe { sys::replace_with_zeros(start, self.len, Zeros::ReadOnly) }
+                unsafe { sys::replace_with_zeros(start, self.len, Zeros::ReadOnly) }?;
             }
             (replaced, _) => {
                 replaced?;
                 backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
-                Ok(())
             }
         }
+        Ok(())
+    }
+
+    /// Takes the view down and keeps its addresses; the guard makes zero pages of them where they are touched.
+    #[cfg(windows)]
+    fn blank(&self, region: &Pages, backing: &mut Backing) -> io::Result<()> {
+        let Some(guarded) = &backing.guarded else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let (start, len) = pages_of(region.as_mut_ptr(), self.len);
+        // Otherwise the guard has done it.
+        if guarded.forget_file()? {
+            // SAFETY:
+            // - the view is the one that `region` owns, from its first address on; only the one who has taken the file
+            //   from the guard gets here.
+            // - nobody has a reference to it (fact 3 of `Mapping`), and the guard deals with who touches it.
+            if let Err(error) = unsafe { sys::reserve_view(start, len) } {
+                region.give_up();
+                backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
+                backing.file = None;
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }
 
+/// The first address of the pages that hold a mapped range, and their length in bytes.
+fn pages_of(first: *mut u8, len: usize) -> (*mut u8, usize) {
+    let unit = sys::granularity();
+    let start = first.map_addr(|address| address & !(unit - 1));
+    (start, (first.addr() + len).next_multiple_of(sys::page_size()) - start.addr())
+}
+
 /// What the guard must know of the pages that hold a mapped range.
-fn place(pages: &MmapRaw, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
-    let page = sys::page_size();
-    let (first, start) = (pages.as_ptr().addr(), pages.as_ptr().addr() & !(page - 1));
+fn place(pages: &Pages, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
+    let first = pages.as_mut_ptr();
+    let (start, pages_len) = pages_of(first, len);
     Region {
-        start,
-        len: (first + len).next_multiple_of(page) - start,
+        start: start.expose_provenance(),
+        len: pages_len,
         file: sys::raw_file(file).unwrap_or(NO_FILE),
-        // The file is mapped from a page of it on, so what is before the range in memory is so in the file.
-        offset: offset.saturating_sub((first - start) as u64),
+        // The file is mapped from a multiple of the granularity on, so what is before the range in memory is so in the file.
+        offset: offset.saturating_sub((first.addr() - start.addr()) as u64),
         shared: mode == Mode::ReadWrite,
         read_only,
     }
 }
 
 /// Maps a range, and says whether it may only be read until the guard makes pages of it private.
-fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<(MmapRaw, bool)> {
-    let mut options = MmapOptions::new();
-    options.offset(offset).len(len);
+fn map(file: &File, offset: u64, len: usize, mode: Mode) -> io::Result<(Pages, bool)> {
     if mode == Mode::ReadWrite {
-        return Ok((options.map_raw(file)?, false));
+        return Ok((map_shared(file, offset, len)?, false));
     }
+    match map_private(file, offset, len) {
+        // Where memory is promised strictly, the system counts every page that might be stored to.
+        Err(error) if mode == Mode::ReadOnly && guard::can_make_private() && is_out_of_memory(&error) => {
+            map_read_only(file, offset, len).map(|pages| (pages, true)).or(Err(error))
+        }
+        pages => Ok((pages?, false)),
+    }
+}
+
+#[cfg(not(windows))]
+fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    MmapOptions::new().offset(offset).len(len).map_raw(file)
+}
+
+#[cfg(not(windows))]
+fn map_private(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    let mut options = MmapOptions::new();
     // Pages that are never stored to need no swap; reserving it would refuse arrays larger than memory.
-    options.no_reserve_swap();
+    options.offset(offset).len(len).no_reserve_swap();
     // SAFETY:
     // - memmap2 asks that the file is not changed while a slice of the mapping is in use: the mapping is turned
     //   into an MmapRaw at once, which hands out pointers only, and this crate makes no slice of it.
     // - the range was checked against the file's length by the caller (fact 2 of `Mapping`).
-    match unsafe { options.map_copy(file) } {
-        // Where memory is promised strictly, the system counts every page that might be stored to.
-        Err(error) if mode == Mode::ReadOnly && guard::can_make_private() && is_out_of_memory(&error) => {
-            Ok((map_read_only(&options, file)?, true))
-        }
-        pages => Ok((pages?.into(), false)),
-    }
+    Ok(unsafe { options.map_copy(file) }?.into())
 }
 
 /// Maps a range such that the guard can make its pages private one by one.
 #[cfg(not(windows))]
-fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
+fn map_read_only(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    let mut options = MmapOptions::new();
+    options.offset(offset).len(len).no_reserve_swap();
     // SAFETY:
-    // - as in `map`.
+    // - as in `map_private`.
     Ok(unsafe { options.map_copy_read_only(file) }?.into())
 }
 
-/// Maps a range such that the guard can make its pages private one by one: a copy-on-write view would be charged for whole.
 #[cfg(windows)]
-fn map_read_only(options: &MmapOptions, file: &File) -> io::Result<MmapRaw> {
-    options.map_raw_read_only(file)
+fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    Pages::new(file, offset, len, sys::Access::Write)
 }
 
+#[cfg(windows)]
+fn map_private(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    Pages::new(file, offset, len, sys::Access::Copy)
+}
+
+/// Maps a range such that the guard can make its pages private one by one.
+#[cfg(windows)]
+fn map_read_only(file: &File, offset: u64, len: usize) -> io::Result<Pages> {
+    let pages = Pages::new(file, offset, len, sys::Access::Read)?;
+    // Tried now: where it is refused, opening fails and not a store that comes later.
+    // SAFETY:
+    // - the first page of the view, which nobody has seen yet.
+    unsafe { sys::make_private(pages.as_mut_ptr()) }?;
+    Ok(pages)
+}
+
+/// By its name, because the standard library does not know the commit limit of Windows as a lack of memory.
 fn is_out_of_memory(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::OutOfMemory
+    sys::error_name(error) == "ENOMEM"
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+
+    /// The commit limit cannot be reached in a test, so its parts are tried: the error is known, and what is mapped then
+    /// works.
+    #[test]
+    fn pages_that_may_only_be_read_become_private() {
+        // ERROR_COMMITMENT_LIMIT.
+        assert!(is_out_of_memory(&io::Error::from_raw_os_error(1455)));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let bytes = vec![1; 1 << 17];
+        std::fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        // Not where a view can start.
+        let Ok(pages) = map_read_only(&file, 5000, 100_000) else {
+            return println!("skipped: pages of a view cannot be made private here (Wine)");
+        };
+        let guarded = Registration::new(place(&pages, 100_000, &file, 5000, Mode::ReadOnly, true)).unwrap();
+        for at in [0, 1, 50_000, 99_999] {
+            let byte = pages.as_mut_ptr().wrapping_add(at);
+            // SAFETY:
+            // - inside the mapping, which the guard makes writable.
+            unsafe { byte.write_volatile(9) };
+            // SAFETY:
+            // - as above.
+            assert_eq!(unsafe { byte.read_volatile() }, 9);
+        }
+        let untouched = pages.as_mut_ptr().wrapping_add(2);
+        // SAFETY:
+        // - as above.
+        assert_eq!(unsafe { untouched.read_volatile() }, 1);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert_eq!(guarded.lost(), None);
+    }
 }

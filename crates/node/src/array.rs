@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mmap_ndarray_core::kernel::{self, RawView};
+use mmap_ndarray_core::kernel::{self, Control, RawView};
 use mmap_ndarray_core::{
-    ByteOrder, DynMmapArray, ElementType, Error as CoreError, Layout, Lease, Result as CoreResult,
+    Advice, ByteOrder, DynMmapArray, ElementType, Error as CoreError, Layout, Lease, Result as CoreResult,
 };
 use napi::bindgen_prelude::{Object, Unknown};
 use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::buffer::{self, Buffer};
-use crate::convert::{NativeHandle, NativeLayout, distance, number, size};
+use crate::convert::{NativeHandle, NativeLayout, distance, number};
 use crate::error::js_error;
 use crate::reduce::{NativeJob, NativeReduceOptions, NativeReduced, Reduction};
 use crate::task;
@@ -193,7 +193,7 @@ impl NativeArray {
         job: &NativeJob,
     ) -> Result<Vec<NativeReduced>> {
         self.with(&env, |open| {
-            let layout = layout.check(open.array.units())?;
+            let layout = open.layout(&layout)?;
             let reduced = Reduction::new(&name, options, job)?.run(&open.array, &layout)?;
             reduced.into_iter().map(NativeReduced::new).collect()
         })
@@ -210,11 +210,12 @@ impl NativeArray {
         job: &NativeJob,
     ) -> Result<Object<'env>> {
         let (array, layout, reduction) = self.with(env, |open| {
-            let layout = layout.check(open.array.units())?;
+            let layout = open.layout(&layout)?;
             Ok((open.array.clone(), layout, Reduction::new(&name, options, job)?))
         })?;
         task::promise(
             env,
+            &task::KERNELS,
             move || reduction.run(&array, &layout),
             |env, reduced| {
                 let reduced = reduced.into_iter().map(NativeReduced::new).collect::<CoreResult<Vec<_>>>();
@@ -223,18 +224,61 @@ impl NativeArray {
         )
     }
 
-    /// Brings stored bytes to the disk: `len` bytes from byte `offset` of the data on.
+    /// Brings what was stored to the pages of `layout` to the disk.
     #[napi(catch_unwind)]
-    pub fn flush_sync(&self, env: Env, offset: f64, len: f64) -> Result<()> {
-        self.with(&env, |open| open.array.flush_range(size(offset, "offset")?, size(len, "length")?))
+    pub fn flush_sync(&self, env: Env, layout: NativeLayout) -> Result<()> {
+        self.with(&env, |open| open.array.flush_part(&open.layout(&layout)?))
     }
 
-    /// Brings stored bytes to the disk without holding up the caller's thread.
+    /// Brings what was stored to the pages of `layout` to the disk without holding up the caller's thread.
     #[napi(catch_unwind, ts_return_type = "Promise<void>")]
-    pub fn flush<'env>(&self, env: &'env Env, offset: f64, len: f64) -> Result<Object<'env>> {
-        let (array, offset, len) =
-            self.with(env, |open| Ok((open.array.clone(), size(offset, "offset")?, size(len, "length")?)))?;
-        task::promise(env, move || array.flush_range(offset, len), |_, ()| Ok(()))
+    pub fn flush<'env>(&self, env: &'env Env, layout: NativeLayout) -> Result<Object<'env>> {
+        let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
+        task::promise(env, &task::FILES, move || array.flush_part(&layout), |_, ()| Ok(()))
+    }
+
+    /// Tells the system what is to come for the pages of `layout`.
+    #[napi(catch_unwind)]
+    pub fn advise(&self, env: Env, layout: NativeLayout, advice: String) -> Result<()> {
+        self.with(&env, |open| open.array.advise(&open.layout(&layout)?, Advice::parse(&advice)?))
+    }
+
+    /// Bytes of the pages of `layout`.
+    #[napi(catch_unwind)]
+    pub fn page_bytes(&self, env: Env, layout: NativeLayout) -> Result<f64> {
+        self.with(&env, |open| number(open.array.page_bytes(&open.layout(&layout)?)?, "the size"))
+    }
+
+    /// Reads the pages of `layout` in.
+    #[napi(catch_unwind)]
+    pub fn prefetch_sync(&self, env: Env, layout: NativeLayout) -> Result<()> {
+        self.with(&env, |open| open.array.prefetch(&open.layout(&layout)?, Control::default()))
+    }
+
+    /// Reads the pages of `layout` in without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn prefetch<'env>(
+        &self,
+        env: &'env Env,
+        layout: NativeLayout,
+        job: &NativeJob,
+    ) -> Result<Object<'env>> {
+        let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
+        let state = job.state();
+        task::promise(env, &task::FILES, move || array.prefetch(&layout, state.control()), |_, ()| Ok(()))
+    }
+
+    /// How much of the pages of `layout` is in memory, from 0 to 1.
+    #[napi(catch_unwind)]
+    pub fn residency_sync(&self, env: Env, layout: NativeLayout) -> Result<f64> {
+        self.with(&env, |open| open.array.residency(&open.layout(&layout)?))
+    }
+
+    /// How much of the pages of `layout` is in memory, without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<number>")]
+    pub fn residency<'env>(&self, env: &'env Env, layout: NativeLayout) -> Result<Object<'env>> {
+        let (array, layout) = self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?)))?;
+        task::promise(env, &task::FILES, move || array.residency(&layout), |_, share| Ok(share))
     }
 
     /// Whether pages have vanished under the mapping.

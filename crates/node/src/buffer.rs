@@ -373,14 +373,23 @@ pub(crate) fn copy_bytes(env: &Env, bytes: &Unknown) -> Result<Vec<u8>> {
     Ok(copy)
 }
 
+/// Memory of our own, for as long as the bytes are not touched otherwise.
+pub(crate) fn owned(bytes: &mut [u8]) -> Memory {
+    Memory { first: bytes.as_mut_ptr(), len: bytes.len() }
+}
+
 impl Memory {
     /// The elements that `layout` reaches in this memory.
     pub(crate) fn view(&self, dtype: DType, layout: &NativeLayout) -> CoreResult<RawView> {
         let len = self.len / dtype.itemsize();
-        let layout = layout.check(len as u64)?;
+        self.laid_out(dtype, &layout.check(len as u64)?)
+    }
+
+    /// The same for a layout that has been checked before.
+    pub(crate) fn laid_out(&self, dtype: DType, layout: &Layout) -> CoreResult<RawView> {
         // SAFETY:
-        // - the memory is JavaScript's, and readable and writable for the length of this call.
-        unsafe { RawView::new(self.first, self.len, dtype.itemsize(), dtype.into(), &layout) }
+        // - the memory is JavaScript's, and readable and writable for the length of this call; or it is that of `owned`.
+        unsafe { RawView::new(self.first, self.len, dtype.itemsize(), dtype.into(), layout) }
     }
 
     /// All of this memory as an array of `shape` in C order.

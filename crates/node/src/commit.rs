@@ -95,6 +95,7 @@ impl NativeArray {
         let open = Arc::downgrade(&self.open);
         task::promise(
             env,
+            &task::FILES,
             move || begun.write(&layout),
             move |env, commit| {
                 let moved = open
@@ -137,7 +138,12 @@ impl NativeArray {
         let (array, layout, options) =
             self.with(env, |open| Ok((open.array.clone(), open.layout(&layout)?, options.check()?)))?;
         let (path, state) = (PathBuf::from(path), job.state());
-        task::promise(env, move || array.save_as(&layout, path, &options, state.control()), |_, ()| Ok(()))
+        task::promise(
+            env,
+            &task::FILES,
+            move || array.save_as(&layout, path, &options, state.control()),
+            |_, ()| Ok(()),
+        )
     }
 }
 

@@ -21,5 +21,6 @@ pub mod convert;
 pub mod error;
 pub mod open;
 pub mod reduce;
+pub mod search;
 mod task;
 pub mod writer;

@@ -31,7 +31,12 @@ pub fn open_sync(env: Env, path: String, options: NativeOpenOptions) -> Result<N
 /// Opens the array in a file without holding up the caller's thread.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeArray>")]
 pub fn open(env: &Env, path: String, options: NativeOpenOptions) -> Result<Object<'_>> {
-    task::promise(env, move || open_array(path.into(), options), |_, array| Ok(NativeArray::new(array)))
+    task::promise(
+        env,
+        &task::FILES,
+        move || open_array(path.into(), options),
+        |_, array| Ok(NativeArray::new(array)),
+    )
 }
 
 fn attach_array(handle: NativeHandle) -> CoreResult<(DynMmapArray, Lease)> {
@@ -47,7 +52,7 @@ pub fn attach_sync(env: Env, handle: NativeHandle) -> Result<NativeArray> {
 /// Opens what a handle names without holding up the caller's thread.
 #[napi(catch_unwind, ts_return_type = "Promise<NativeArray>")]
 pub fn attach(env: &Env, handle: NativeHandle) -> Result<Object<'_>> {
-    task::promise(env, move || attach_array(handle), |_, array| Ok(NativeArray::new(array)))
+    task::promise(env, &task::FILES, move || attach_array(handle), |_, array| Ok(NativeArray::new(array)))
 }
 
 fn list_arrays(path: PathBuf, format: Option<&str>) -> CoreResult<Vec<NativeEntry>> {
@@ -64,7 +69,12 @@ pub fn list_sync(env: Env, path: String, format: Option<String>) -> Result<Vec<N
 /// Lists the arrays that a file holds, without mapping it or holding up the caller's thread.
 #[napi(catch_unwind, ts_return_type = "Promise<Array<NativeEntry>>")]
 pub fn list(env: &Env, path: String, format: Option<String>) -> Result<Object<'_>> {
-    task::promise(env, move || list_arrays(path.into(), format.as_deref()), |_, entries| Ok(entries))
+    task::promise(
+        env,
+        &task::FILES,
+        move || list_arrays(path.into(), format.as_deref()),
+        |_, entries| Ok(entries),
+    )
 }
 
 /// Leaves pages that are lost to others: the process ends, or handles the signal itself.

@@ -45,7 +45,7 @@ impl NativeJob {
         self.0.cancel.store(true, Ordering::Relaxed);
     }
 
-    /// Elements that are done with.
+    /// Elements that are done with; bytes of a prefetch.
     #[napi(catch_unwind)]
     pub fn done(&self) -> Result<f64> {
         number(self.0.done.load(Ordering::Relaxed), "the count")
@@ -56,6 +56,13 @@ impl NativeJob {
 impl NativeJob {
     pub(crate) fn state(&self) -> Arc<State> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Drop for NativeJob {
+    /// Nobody waits for the work any more: its environment has ended.
+    fn drop(&mut self) {
+        self.0.cancel.store(true, Ordering::Relaxed);
     }
 }
 
@@ -145,29 +152,30 @@ impl Reduction {
             _ => return Err(CoreError::OutOfRange { reason: format!("there is no reduction {name:?}") }),
         };
         let NativeReduceOptions { axes, keepdims, skip_nan, ddof, threads } = options;
-        let signed = |&axis: &f64| {
-            let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
-            Ok(if axis < 0.0 { -magnitude } else { magnitude })
-        };
-        let axes = axes.map(|axes| axes.iter().map(signed).collect::<CoreResult<_>>()).transpose()?;
+        let axes = axes.map(|axes| axes.into_iter().map(axis).collect::<CoreResult<_>>()).transpose()?;
         let threads = threads.map(|threads| size(threads, "threads")).transpose()?;
         Ok(Self { operation, axes, keepdims, skip_nan, ddof, threads, state: Arc::clone(&job.0) })
     }
 
     /// Reduces the elements of `array` that `layout` reaches; fails when pages of it have vanished.
     pub(crate) fn run(&self, array: &DynMmapArray, layout: &Layout) -> CoreResult<Vec<Reduced>> {
-        let State { cancel, done } = &*self.state;
         let options = Options {
             axes: self.axes.as_deref(),
             keepdims: self.keepdims,
             skip_nan: self.skip_nan,
             threads: self.threads,
-            control: Control { cancel: Some(cancel), done: Some(done) },
+            control: self.state.control(),
         };
         let reduced = (self.operation)(&buffer::view(array, layout)?, self.ddof, &options)?;
         array.check_loss()?;
         Ok(reduced)
     }
+}
+
+/// An axis, counted from the end if negative.
+pub(crate) fn axis(axis: f64) -> CoreResult<i64> {
+    let magnitude = size(axis.abs(), "axis")?.cast_signed() as i64;
+    Ok(if axis < 0.0 { -magnitude } else { magnitude })
 }
 
 fn one(reduced: CoreResult<Reduced>) -> CoreResult<Vec<Reduced>> {

@@ -1,7 +1,8 @@
 //! Promises settled by threads of our own.
 //!
 //! Not libuv's pool: it has four threads for everything in the process, and four long tasks there hold up every
-//! `fs.stat` for as long as they take. Ours are started when there is work, at most one for each core.
+//! `fs.stat` for as long as they take. Ours are started when there is work, at most one for each core in each of two
+//! pools, so that opening and flushing do not wait for sums over whole arrays either.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,23 +24,33 @@ struct Queue {
     idle: usize,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: VecDeque::new(), threads: 0, idle: 0 });
-static WORK: Condvar = Condvar::new();
+/// Threads that take work in turn.
+pub(crate) struct Pool {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+}
 
-/// A promise of what `work` gives, made into JavaScript by `finish` on the thread of `env`.
+/// For work with files: as long as the disk takes.
+pub(crate) static FILES: Pool = Pool::new();
+
+/// For work with all elements of an array: as long as the processor takes.
+pub(crate) static KERNELS: Pool = Pool::new();
+
+/// A promise of what `work` gives on a thread of `pool`, made into JavaScript by `finish` on the thread of `env`.
 ///
 /// Rejects with the error of either, or with the message of a panic in `work`.
-pub(crate) fn promise<T, R>(
-    env: &Env,
+pub(crate) fn promise<'env, T, R>(
+    env: &'env Env,
+    pool: &'static Pool,
     work: impl FnOnce() -> CoreResult<T> + Send + 'static,
     finish: impl FnOnce(&Env, T) -> Result<R> + Send + 'static,
-) -> Result<Object<'_>>
+) -> Result<Object<'env>>
 where
     T: Send + 'static,
     R: ToNapiValue + 'static,
 {
     let (deferred, promise) = env.create_deferred::<R, Box<dyn FnOnce(Env) -> Result<R> + Send>>()?;
-    run(Box::new(move || {
+    pool.run(Box::new(move || {
         let done = catch_unwind(AssertUnwindSafe(work));
         deferred.resolve(Box::new(move |env| match done {
             Ok(Ok(value)) => finish(&env, value),
@@ -56,45 +67,52 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("mmap-ndarray: panic in native code: {}; please report this", text.unwrap_or("no message"))
 }
 
-fn lock() -> MutexGuard<'static, Queue> {
-    // Nothing runs while the lock is held that could leave the queue half changed.
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn run(job: Job) {
-    static MOST: OnceLock<usize> = OnceLock::new();
-    let most = *MOST.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
-    let mut queue = lock();
-    queue.jobs.push_back(job);
-    if queue.idle < queue.jobs.len() && queue.threads < most {
-        let started = thread::Builder::new().name("mmap-ndarray".to_owned()).spawn(serve);
-        if started.is_ok() {
-            queue.threads += 1;
-        } else if queue.threads == 0 {
-            // No thread is to be had: do the work here, late rather than never.
-            let jobs = std::mem::take(&mut queue.jobs);
-            drop(queue);
-            for job in jobs {
-                job();
-            }
-            return;
-        }
+impl Pool {
+    const fn new() -> Self {
+        let queue = Queue { jobs: VecDeque::new(), threads: 0, idle: 0 };
+        Self { queue: Mutex::new(queue), ready: Condvar::new() }
     }
-    drop(queue);
-    WORK.notify_one();
-}
 
-fn serve() {
-    let mut queue = lock();
-    loop {
-        if let Some(job) = queue.jobs.pop_front() {
-            drop(queue);
-            job();
-            queue = lock();
-        } else {
-            queue.idle += 1;
-            queue = WORK.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing runs while the lock is held that could leave the queue half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&'static self, job: Job) {
+        static MOST: OnceLock<usize> = OnceLock::new();
+        let most = *MOST.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
+        let mut queue = self.lock();
+        queue.jobs.push_back(job);
+        if queue.idle < queue.jobs.len() && queue.threads < most {
+            let started = thread::Builder::new().name("mmap-ndarray".to_owned()).spawn(move || self.serve());
+            if started.is_ok() {
+                queue.threads += 1;
+            } else if queue.threads == 0 {
+                // No thread is to be had: do the work here, late rather than never.
+                let jobs = std::mem::take(&mut queue.jobs);
+                drop(queue);
+                for job in jobs {
+                    job();
+                }
+                return;
+            }
+        }
+        drop(queue);
+        self.ready.notify_one();
+    }
+
+    fn serve(&self) {
+        let mut queue = self.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                drop(queue);
+                job();
+                queue = self.lock();
+            } else {
+                queue.idle += 1;
+                queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
+            }
         }
     }
 }

@@ -50,7 +50,7 @@ pub fn create<'env>(
 ) -> Result<Object<'env>> {
     let element = element.map(|bytes| buffer::copy_bytes(env, &bytes)).transpose()?;
     let work = move || begin(&path, &options, element.as_deref()).map(|writer| (writer, path));
-    task::promise(env, work, |_, (writer, path)| Ok(NativeWriter::new(writer, path)))
+    task::promise(env, &task::FILES, work, |_, (writer, path)| Ok(NativeWriter::new(writer, path)))
 }
 
 fn begin(path: &str, options: &NativeCreateOptions, element: Option<&[u8]>) -> CoreResult<Writer> {
@@ -106,7 +106,7 @@ impl NativeWriter {
     ) -> Result<Object<'env>> {
         let bytes = buffer::copy_bytes(env, &bytes)?;
         let (writer, path) = (Arc::clone(&self.writer), self.path.clone());
-        task::promise(env, move || write_block(&writer, &path, offset, &bytes), |_, ()| Ok(()))
+        task::promise(env, &task::FILES, move || write_block(&writer, &path, offset, &bytes), |_, ()| Ok(()))
     }
 
     /// Brings the file to disk under its name and maps it for reading and writing.
@@ -119,7 +119,12 @@ impl NativeWriter {
     #[napi(catch_unwind, ts_return_type = "Promise<NativeArray>")]
     pub fn commit<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
         let (writer, path) = (Arc::clone(&self.writer), self.path.clone());
-        task::promise(env, move || commit_file(&writer, &path), |_, array| Ok(NativeArray::new(array)))
+        task::promise(
+            env,
+            &task::FILES,
+            move || commit_file(&writer, &path),
+            |_, array| Ok(NativeArray::new(array)),
+        )
     }
 
     /// Gives the file up: nothing is left of it.

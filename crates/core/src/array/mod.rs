@@ -9,6 +9,7 @@ mod typed;
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -250,23 +251,12 @@ impl DynMmapArray {
     /// # Errors
     /// [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages have vanished, in every mode.
     pub fn flush(&self) -> Result<()> {
-        self.flush_range(0, self.mapping.len())
+        self.flush_part(&self.layout()?)
     }
 
-    /// Brings `len` bytes from byte `offset` of the data on to the disk; nothing to do in the private modes.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] outside the data, [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages
-    /// have vanished, in every mode, when what is left has been brought to the disk.
-    pub fn flush_range(&self, offset: usize, len: usize) -> Result<()> {
-        if offset.checked_add(len).is_none_or(|end| end > self.mapping.len()) {
-            return Err(Error::out_of_range(format!(
-                "{len} bytes at byte {offset} are outside the {} bytes of the array",
-                self.mapping.len()
-            )));
-        }
-        self.mapping.flush(offset, len).map_err(|error| Error::io("msync", &self.path, error))?;
-        self.mapping.check(&self.path)
+    /// Brings ranges of whole pages to the disk, in bytes from the start of the first page on.
+    pub(crate) fn flush_ranges(&self, ranges: impl Iterator<Item = Range<usize>>) -> Result<()> {
+        self.mapping.flush(ranges).map_err(|error| Error::io("msync", &self.path, error))
     }
 
     /// What was lost of the file under the mapping, if anything was: some elements are zeros that are not the file's.

@@ -245,12 +245,12 @@ fn invalid_name(name: Option<&str>, names: Vec<String>) -> Error {
 ///
 /// # Errors
 /// - [`Error::UnsupportedDtype`] for a dtype that the format does not have,
-/// - [`Error::TooLarge`] for more axes than the format has, and for more than `i64::MAX` bytes of data,
+/// - [`Error::TooLarge`] for more axes than the format has, and for a file of more than `i64::MAX` bytes,
 /// - [`Error::OutOfRange`] for Fortran order in an mmap file, and for a format that is not written.
 pub fn write_header(format: Format, element: ElementType, shape: &[u64], order: Order) -> Result<Vec<u8>> {
-    measure(element, shape).map_err(Error::too_large)?;
+    let (_, nbytes) = measure(element, shape).map_err(Error::too_large)?;
     let order = order.canonical(shape);
-    match format {
+    let bytes = match format {
         Format::Mmap => mmap::write(element, shape, order),
         Format::Npy => npy::write(element, shape, order),
         Format::Raw => Ok(Vec::new()),
@@ -258,7 +258,14 @@ pub fn write_header(format: Format, element: ElementType, shape: &[u64], order: 
             "format '{}' is read and not written. Write an npy file instead",
             format.name()
         ))),
+    }?;
+    if nbytes.checked_add(bytes.len() as u64).is_none_or(|len| i64::try_from(len).is_err()) {
+        return Err(Error::too_large(format!(
+            "{nbytes} bytes after a header of {} fit into no file",
+            bytes.len()
+        )));
     }
+    Ok(bytes)
 }
 
 fn invalid_magic(prefix: &[u8], format: Option<Format>) -> Error {

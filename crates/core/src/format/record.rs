@@ -6,7 +6,8 @@
 //!
 //! The rules are those of numpy's `descr_to_dtype`, its oddities included: a field without a name is padding if it is
 //! void or an array, and a field otherwise. A field whose type has no number in it is listed and cannot be opened; one of
-//! Python objects makes the file a pickle, which numpy refuses as a whole.
+//! Python objects makes the file a pickle, which numpy refuses as a whole. One rule is not numpy's: names and axes of
+//! nested records multiply, so a short text can ask for much memory, and how much it gets is bounded.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -15,6 +16,10 @@ use std::collections::HashSet;
 use super::literal::Value;
 use crate::dtype::ElementType;
 use crate::error::{Error, Result};
+use crate::layout::MAX_NDIM;
+
+/// Bytes that the names and axes of all columns may take.
+const MAX_COLUMNS_LEN: usize = 1 << 18;
 
 /// What one element of the file's array holds.
 pub(super) struct Item {
@@ -73,6 +78,7 @@ pub(super) fn parse(descr: Value) -> Result<Item> {
 
 fn record(fields: Vec<Value>) -> Result<Item> {
     let (mut size, mut columns, mut taken) = (0_u64, Vec::new(), HashSet::new());
+    let mut room = MAX_COLUMNS_LEN;
     for field in fields {
         let (Value::List(parts) | Value::Tuple(parts)) = field else {
             return Err(invalid(format!("a field is {}; expected a tuple", field.kind())));
@@ -99,7 +105,9 @@ fn record(fields: Vec<Value>) -> Result<Item> {
         }
         for column in item.columns {
             let name = if item.record { format!("{name}.{}", column.name) } else { name.clone() };
-            columns.push(Column { name, offset: add(column.offset, offset)?, ..column });
+            let column = Column { name, offset: add(column.offset, offset)?, ..column };
+            room = room.checked_sub(len_of(&column)).ok_or_else(too_nested)?;
+            columns.push(column);
         }
     }
     Ok(Item { size, columns, record: true, nothing: false })
@@ -148,12 +156,26 @@ fn repeat(item: Item, shape: Value) -> Result<Item> {
         size = size.checked_mul(length).filter(|&size| i64::try_from(size).is_ok()).ok_or_else(too_large)?;
     }
     axes.reverse();
+    if axes.len() > MAX_NDIM {
+        return Err(invalid(format!("a field has {} axes; expected at most {MAX_NDIM}", axes.len())));
+    }
+    let more =
+        axes.len().saturating_mul(std::mem::size_of::<(u64, u64)>()).saturating_mul(item.columns.len());
+    let len = item.columns.iter().map(len_of).fold(more, usize::saturating_add);
+    if len > MAX_COLUMNS_LEN {
+        return Err(too_nested());
+    }
     let nothing = item.nothing || !axes.is_empty();
     let columns = item
         .columns
         .into_iter()
         .map(|column| Column { axes: axes.iter().chain(&column.axes).copied().collect(), ..column });
     Ok(Item { size, columns: columns.collect(), record: item.record, nothing })
+}
+
+/// Bytes that the name and the axes of a column take.
+fn len_of(column: &Column) -> usize {
+    column.name.len().saturating_add(size_of_val(&*column.axes))
 }
 
 /// The length of an axis.
@@ -198,6 +220,13 @@ fn add(a: u64, b: u64) -> Result<u64> {
 
 fn too_large() -> Error {
     invalid(format!("its records have more than {} bytes", i64::MAX))
+}
+
+fn too_nested() -> Error {
+    invalid(format!(
+        "the names and axes of its nested fields take more than {MAX_COLUMNS_LEN} bytes when they are written out; \
+         expected shorter names, or fewer fields and axes in records that have axes"
+    ))
 }
 
 fn invalid(reason: impl Into<String>) -> Error {

@@ -76,7 +76,8 @@ pub(crate) struct Region {
     pub(crate) start: usize,
     /// Bytes of its pages.
     pub(crate) len: usize,
-    /// The open file: a descriptor or a handle; [`NO_FILE`] once zero pages have taken its place.
+    /// The open file: a descriptor or a handle; [`NO_FILE`] once zero pages have taken its place, which are usable only when
+    /// the guard has made them so.
     pub(crate) file: isize,
     /// Byte of the file that is at `start`.
     pub(crate) offset: u64,
@@ -148,6 +149,12 @@ impl Slot {
         fence(Ordering::Acquire);
         let stable = version.is_multiple_of(2) && version == self.version.load(Ordering::Relaxed);
         (stable && region.start != 0).then_some(region)
+    }
+
+    /// The region has no file from here on; says whether it had one. Safe to call where a fault has stopped a thread.
+    fn take_file(&self) -> bool {
+        let none = NO_FILE.cast_unsigned();
+        self.file.swap(none, Ordering::AcqRel) != none
     }
 
     /// Notes what was lost; the first loss stays.
@@ -235,6 +242,7 @@ impl Registration {
     }
 
     /// Whether a page of it must be made private before it is stored to.
+    #[cfg(unix)]
     pub(crate) fn is_read_only(&self) -> bool {
         self.0.read_only.load(Ordering::Relaxed)
     }
@@ -247,17 +255,15 @@ impl Registration {
         }
     }
 
-    /// The region has no file any more: zero pages that may only be read have taken its place, or are about to.
+    /// The region has no file any more: zero pages that the guard makes usable one by one have taken its place, or are
+    /// about to. Says whether it had one.
     ///
     /// # Errors
     /// What the system said when asked to install the handler.
-    pub(crate) fn forget_file(&self) -> io::Result<()> {
+    pub(crate) fn forget_file(&self) -> io::Result<bool> {
         let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
         os::arm(true)?;
-        if let Some(region) = self.0.read() {
-            self.0.write(Some(Region { file: NO_FILE, read_only: true, ..region }));
-        }
-        Ok(())
+        Ok(self.0.take_file())
     }
 }
 
@@ -284,7 +290,7 @@ mod tests {
     use super::*;
 
     fn region(start: usize) -> Region {
-        Region { start, len: 4096, file: NO_FILE, offset: 7, shared: true, read_only: false }
+        Region { start, len: 4096, file: 5, offset: 7, shared: true, read_only: false }
     }
 
     #[test]
@@ -315,8 +321,8 @@ mod tests {
         slot.lose(Loss::NoSpace);
         slot.lose(Loss::Truncated);
         assert_eq!(first.lost(), Some(Loss::NoSpace));
-        first.forget_file().unwrap();
-        assert_eq!(find(start).map(|(_, region)| (region.file, region.read_only)), Some((NO_FILE, true)));
+        assert_eq!([first.forget_file().unwrap(), first.forget_file().unwrap()], [true, false]);
+        assert_eq!(find(start).map(|(_, region)| region.file), Some(NO_FILE));
         drop(first);
         assert_eq!(Registration::new(region(start)).unwrap().lost(), None);
     }

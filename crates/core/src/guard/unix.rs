@@ -100,6 +100,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
 /// Makes the touched page usable. False if it cannot be.
 fn rescue(signal: c_int, address: usize, slot: &Slot, region: Region) -> bool {
     let Region { start, len, file, offset, shared, read_only } = region;
+    let read_only = read_only || file == NO_FILE;
     let page = sys::page_size();
     let touched = address & !(page - 1);
     let end = start + len;

@@ -2,10 +2,9 @@
 //!
 //! A mapped file cannot be made shorter here, so what is left is storage that fails: a network disk that went away, a
 //! device pulled out. There is no mapping over a mapping either. The handler takes the view down, reserves its
-//! addresses, and commits zero pages there as they are touched. Another thread may take the addresses in the moment between; then the
-//! exception goes on to whoever else handles it.
-//!
-//! The view's own owner unmaps it later, which then fails without harm: the reserved addresses, not memory, stay taken.
+//! addresses, and commits zero pages there as they are touched; [`Mapping::retire`](crate::Mapping::retire) does the
+//! same when the file is no longer wanted. Another thread may take the addresses in the moment between the two; then
+//! the exception goes on to whoever else handles it.
 
 use std::io;
 use std::ptr;
@@ -18,16 +17,16 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
-use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_RESERVE, MEMORY_MAPPED_VIEW_ADDRESS, PAGE_READWRITE, PAGE_WRITECOPY, UnmapViewOfFile,
-    VirtualAlloc, VirtualProtect,
-};
+use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_READWRITE, VirtualAlloc};
 
-use super::{Loss, Region, Slot, find};
+use super::{Loss, NO_FILE, Region, Slot, find};
 use crate::sys;
 
 /// A store to a page that may only be read comes as an exception that can be mended.
 pub(super) const CAN_MAKE_PRIVATE: bool = true;
+
+/// How often a page is asked for: whoever takes the view down may not have reserved its addresses yet.
+const COMMIT_TRIES: usize = 1000;
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 
@@ -69,11 +68,7 @@ unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32
     // Both kinds say what was tried, at which address, and (in-page only) what the storage said.
     let [access, address, status, ..] = record.ExceptionInformation;
     let rescued = find(address).is_some_and(|(slot, region)| {
-        if in_page {
-            replace(address, status, slot, region)
-        } else {
-            allow(address, access == 1, slot, region)
-        }
+        if in_page { replace(address, status, slot, region) } else { allow(address, access == 1, region) }
     });
     if rescued { EXCEPTION_CONTINUE_EXECUTION } else { EXCEPTION_CONTINUE_SEARCH }
 }
@@ -82,36 +77,42 @@ unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32
 fn replace(address: usize, status: usize, slot: &Slot, region: Region) -> bool {
     let is_full = u32::try_from(status).is_ok_and(|status| status.cast_signed() == STATUS_DISK_FULL);
     slot.lose(if is_full { Loss::NoSpace } else { Loss::Io });
-    let start = ptr::with_exposed_provenance_mut(region.start);
-    // SAFETY:
-    // - the view is one of ours (it is registered), and nobody has a reference to it (fact 3 of `Mapping`).
-    // - a second thread that got here finds no view any more, and its pages are committed below all the same.
-    unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: start }) };
-    // SAFETY:
-    // - only reserves: addresses that somebody else has taken meanwhile are refused.
-    unsafe { VirtualAlloc(start, region.len, MEM_RESERVE, PAGE_READWRITE) };
+    if slot.take_file() {
+        let start = ptr::with_exposed_provenance_mut(region.start);
+        // SAFETY:
+        // - the region starts where a view of ours does (`place` of mapping.rs); nobody has a reference to it (fact 3
+        //   of `Mapping`), and only the one who has taken its file gets here.
+        if unsafe { sys::reserve_view(start, region.len) }.is_err() {
+            return false;
+        }
+    }
     commit(address)
 }
 
 /// Makes a page usable that may not be touched yet.
-fn allow(address: usize, is_store: bool, slot: &Slot, region: Region) -> bool {
-    if slot.lost.load(Ordering::Acquire) != 0 {
+fn allow(address: usize, is_store: bool, region: Region) -> bool {
+    if region.file == NO_FILE {
         return commit(address);
     }
     if !(region.read_only && is_store) {
         return false;
     }
-    let mut before = 0;
     // SAFETY:
-    // - the page is one of a view of ours; the store that was tried then goes to a copy of it.
-    unsafe { VirtualProtect(ptr::with_exposed_provenance(address), 1, PAGE_WRITECOPY, &raw mut before) != 0 }
+    // - a page of a view of ours, registered as one that the guard makes writable.
+    unsafe { sys::make_private(ptr::with_exposed_provenance(address)) }.is_ok()
 }
 
-/// A zero page at `address`, in addresses that `replace` has reserved; elsewhere the system refuses.
+/// A zero page at `address`, in addresses that are reserved; elsewhere the system refuses.
 fn commit(address: usize) -> bool {
     let page = sys::page_size();
     let start = ptr::with_exposed_provenance(address & !(page - 1));
-    // SAFETY:
-    // - commits within a reservation; anything else there makes it fail.
-    !unsafe { VirtualAlloc(start, page, MEM_COMMIT, PAGE_READWRITE) }.is_null()
+    (0..COMMIT_TRIES).any(|_| {
+        // SAFETY:
+        // - commits within a reservation; anything else there makes it fail.
+        let done = !unsafe { VirtualAlloc(start, page, MEM_COMMIT, PAGE_READWRITE) }.is_null();
+        if !done {
+            std::thread::yield_now();
+        }
+        done
+    })
 }

@@ -120,7 +120,7 @@ fn convert(target: &RawView, source: &RawView) {
             let value: S = unsafe { load(from, swap_source) };
             // SAFETY:
             // - likewise an element of `target`, in memory that its maker promised to be writable, or in `memory`.
-            unsafe { store(to, T::narrow(value.widen()), swap_target) };
+            unsafe { store(to, T::narrow(Element::widen(value)), swap_target) };
         });
     }));
 }

@@ -58,7 +58,7 @@ impl Wide {
     /// The nearest double.
     #[inline]
     #[expect(clippy::cast_precision_loss, reason = "rounding to nearest is what is wanted")]
-    fn float(self) -> f64 {
+    pub(super) fn float(self) -> f64 {
         match self {
             Self::Signed(value) => value as f64,
             Self::Unsigned(value) => value as f64,

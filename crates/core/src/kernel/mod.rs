@@ -6,18 +6,22 @@
 //! turns any layout into as few and as long straight lines as it has.
 
 mod copy;
+mod crew;
 mod element;
 mod fill;
 mod reduce;
 pub(crate) mod runs;
+mod take;
 
 pub use copy::assign;
 pub use element::{Bool, Element, Wide};
 pub use fill::fill;
 pub use reduce::{
-    Control, Integer, Options, Reduced, ReducedArray, Scalar, all, any, argmax, argmin, count_nonzero, max,
-    mean, min, minmax, prod, std, sum, var,
+    Control, Histogram, Integer, Metric, Options, Reduced, ReducedArray, Scalar, Tolerance, TopK, all,
+    all_close, any, argmax, argmin, count_nonzero, dot, equals, histogram, max, mean, min, minmax, prod, std,
+    sum, topk, var,
 };
+pub use take::take;
 
 pub(crate) use element::with_type;
 

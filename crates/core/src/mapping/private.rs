@@ -181,7 +181,7 @@ impl Mapping {
     ) {
         let mut at = 0;
         while at < ours.len() {
-            let end = (self.page_at(start + at).end - start).min(ours.len());
+            let end = (self.page_around(start + at).end - start).min(ours.len());
             visit(start + at..start + end, ours.get(at..end) == theirs.get(at..end));
             at = end;
         }
@@ -216,7 +216,7 @@ impl Mapping {
     }
 
     /// The bytes of the mapping that share a page with one of them.
-    fn page_at(&self, at: usize) -> Range<usize> {
+    fn page_around(&self, at: usize) -> Range<usize> {
         let (base, page) = (self.as_ptr().addr(), sys::page_size());
         let start = (base + at) & !(page - 1);
         start.saturating_sub(base)..(start + page - base).min(self.len)
@@ -224,7 +224,7 @@ impl Mapping {
 
     /// The bytes of the mapping that share a page with one of a part that is not empty.
     fn pages_of(&self, part: &Range<usize>) -> Range<usize> {
-        self.page_at(part.start).start..self.page_at(part.end - 1).end
+        self.page_around(part.start).start..self.page_around(part.end - 1).end
     }
 
     /// Takes away the private copies of whole pages of this mapping of `file`; where the system cannot, they stay.

@@ -26,10 +26,15 @@ pub(crate) use portable::{PageMap, clone_contents, drop_private, next_data, rese
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
+#[cfg(unix)]
+pub(crate) use os::replace_with_zeros;
+#[cfg(windows)]
+pub(crate) use os::{Access, View, make_private, reserve_view};
 pub(crate) use os::{
-    Folder, has_name, identity, identity_at, is_sparse, keep_access_list, keep_owner, link, lock, never_wait,
-    open_unnamed, owner_only, page_size, raw_file, read_exact_at, remap, remove_abandoned, rename_new,
-    replace_with_zeros, reserve, unlock, write_all_at,
+    Folder, advise, file_metadata, forget, granularity, has_name, identity, identity_at, is_sparse,
+    keep_access_list, keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only, page_size,
+    populate, prefer_large_pages, raw_file, read_exact_at, release, remap, remove_abandoned, rename_new,
+    reserve, resident, sync_all, unlock, write_all_at,
 };
 
 use std::fs::File;
@@ -39,6 +44,7 @@ use std::path::Path;
 use crate::fault;
 
 /// What can be done with the zero pages that take the place of others.
+#[cfg(unix)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Zeros {
     /// Loads and stores, as with the pages that were there: pointers stay usable. The system may refuse them where it
@@ -57,16 +63,17 @@ pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
 /// Brings what was written to a file to the disk, with what is needed to read it again.
 pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     fault::point("fdatasync")?;
-    file.sync_data()
+    os::sync_data(file)
 }
 
-/// Gives `from` the name `to`, whatever file had it, in one step.
+/// Gives `from` the name `to`, whatever file had it, in one step; on Windows `EBUSY` where that file is in use.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fault::point("rename")?;
-    std::fs::rename(from, to)
+    os::rename_over(from, to)
 }
 
 /// Gives `from` the name `to` in two steps; `EEXIST` if something has it.
+#[cfg(unix)]
 fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     fault::point("link")?;
     std::fs::hard_link(from, to)?;

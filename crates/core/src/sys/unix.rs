@@ -1,5 +1,9 @@
 //! Linux, macOS and the BSDs.
 
+mod pages;
+
+pub(crate) use pages::{advise, forget, populate, resident};
+
 use std::ffi::CString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -17,6 +21,46 @@ use crate::fault;
 /// Opens without ever waiting: a FIFO without a writer would hold the caller up for ever.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NONBLOCK)
+}
+
+/// What is at a path, links followed.
+pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
+    std::fs::metadata(path)
+}
+
+/// What an open file is.
+pub(crate) fn file_metadata(file: &File) -> io::Result<Metadata> {
+    file.metadata()
+}
+
+/// Brings the bytes of a file to the disk, and what is needed to find them again.
+///
+/// The standard library asks for `F_FULLFSYNC` on macOS, which network disks do not have.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data().or_else(|error| plain_sync(file, error))
+}
+
+/// Brings a file, or a folder, to the disk.
+pub(crate) fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all().or_else(|error| plain_sync(file, error))
+}
+
+/// What a file system without `F_FULLFSYNC` has instead.
+#[cfg(target_vendor = "apple")]
+fn plain_sync(file: &File, error: io::Error) -> io::Result<()> {
+    if !matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::ENOTTY | libc::EINVAL)) {
+        return Err(error);
+    }
+    // SAFETY:
+    // - the descriptor is open: `file` is borrowed for the call, which touches no memory of ours.
+    let done = unsafe { libc::fsync(file.as_raw_fd()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The standard library has asked for all there is.
+#[cfg(not(target_vendor = "apple"))]
+fn plain_sync(_file: &File, error: io::Error) -> io::Result<()> {
+    Err(error)
 }
 
 /// What tells an open file from every other.
@@ -44,6 +88,11 @@ fn identity_of(metadata: &Metadata) -> Identity {
         file: metadata.ino(),
         born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or_default(),
     }
+}
+
+/// Gives back the lock of a file that is locked.
+pub(crate) fn release(file: &File) -> io::Result<()> {
+    file.unlock()
 }
 
 /// Creates the file readable by its owner alone, until it gets the permissions that it is meant to have.
@@ -222,6 +271,34 @@ pub(crate) fn raw_file(file: &File) -> Option<isize> {
     isize::try_from(file.as_raw_fd()).ok()
 }
 
+/// Asks for large pages behind memory of our own that is about to be written for the first time: faults of 4 KiB would take
+/// longer than the writing. Where the system has none, nothing is lost.
+///
+/// # Safety
+/// The `len` bytes from `start` on are memory of the caller's.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) unsafe fn prefer_large_pages(start: *mut u8, len: usize) {
+    /// Below this nothing is gained.
+    const LARGE: usize = 4 << 20;
+    let page = page_size();
+    let skipped = start.addr().next_multiple_of(page) - start.addr();
+    if len < LARGE + skipped {
+        return;
+    }
+    // SAFETY:
+    // - whole pages from the first that begins in the memory on; the advice changes nothing that is read there.
+    let _ = unsafe {
+        libc::madvise(start.wrapping_add(skipped).cast(), (len - skipped) / page * page, libc::MADV_HUGEPAGE)
+    };
+}
+
+/// Nothing to ask for here.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) unsafe fn prefer_large_pages(_start: *mut u8, _len: usize) {}
+
 /// Bytes of a page.
 pub(crate) fn page_size() -> usize {
     // SAFETY:
@@ -229,6 +306,11 @@ pub(crate) fn page_size() -> usize {
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     // Every system has pages; the smallest there are, should one not say.
     usize::try_from(page).ok().filter(|page| page.is_power_of_two()).unwrap_or(4096)
+}
+
+/// What the address of a mapping, and the byte of the file that is there, are multiples of.
+pub(crate) fn granularity() -> usize {
+    page_size()
 }
 
 /// Puts zero pages, private and without a file, in the place of the pages that hold `len` bytes from `start` on.
@@ -360,6 +442,11 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives `from` the name `to`, and takes it from the file that has it.
+pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (c_path(from)?, c_path(to)?);
@@ -416,7 +503,7 @@ impl Folder {
 
     pub(crate) fn sync(&self) -> io::Result<()> {
         fault::point("fsync folder")?;
-        self.0.as_ref().map_or(Ok(()), File::sync_all)
+        self.0.as_ref().map_or(Ok(()), sync_all)
     }
 }
 

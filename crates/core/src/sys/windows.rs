@@ -1,23 +1,67 @@
-//! Windows, through what the standard library offers.
+//! Windows.
+
+mod view;
+
+mod pages;
+
+pub(crate) use pages::{advise, forget, populate, resident};
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
+use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
-use std::path::Path;
+use std::path::{Component, Path, Prefix};
 
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
+    ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE,
+};
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, GetFileInformationByHandle,
+    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_TYPE_DISK, GetFileInformationByHandle,
+    GetFileType, MoveFileExW,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
-use super::Zeros;
+pub(crate) use view::{Access, View, make_private, reserve_view};
+
 use crate::fault;
 use crate::file::Identity;
 
 /// Opening waits for nobody here.
 pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
     options
+}
+
+/// What is at a path, links followed; `ENODEV` for a device, of which the system says less than of a file.
+pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
+    std::fs::metadata(path).map_err(|error| match error.raw_os_error().map(i32::cast_unsigned) {
+        Some(ERROR_INVALID_FUNCTION | ERROR_INVALID_HANDLE | ERROR_INVALID_PARAMETER) => {
+            io::ErrorKind::Unsupported.into()
+        }
+        _ => error,
+    })
+}
+
+/// What an open file is; `ENODEV` for a pipe or a device, which look like files otherwise.
+pub(crate) fn file_metadata(file: &File) -> io::Result<Metadata> {
+    // SAFETY:
+    // - the handle is open: `file` is borrowed for the call.
+    if unsafe { GetFileType(file.as_raw_handle()) } == FILE_TYPE_DISK {
+        file.metadata()
+    } else {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Brings the bytes of a file to the disk.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Brings a file to the disk.
+pub(crate) fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all()
 }
 
 /// What tells an open file from every other.
@@ -48,6 +92,15 @@ pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Gives back the lock of a file that is locked.
+pub(crate) fn release(file: &File) -> io::Result<()> {
+    match file.unlock() {
+        // The standard library unlocks until there is nothing left to unlock, which Wine says in another way.
+        Err(error) if error.raw_os_error() == Some(ERROR_LOCK_VIOLATION.cast_signed()) => Ok(()),
+        done => done,
     }
 }
 
@@ -141,21 +194,28 @@ pub(crate) fn raw_file(file: &File) -> Option<isize> {
     Some(file.as_raw_handle() as isize)
 }
 
+/// Nothing to ask for: large pages take a privilege here.
+///
+/// # Safety
+/// None is needed.
+pub(crate) unsafe fn prefer_large_pages(_start: *mut u8, _len: usize) {}
+
 /// Bytes of a page.
 pub(crate) fn page_size() -> usize {
+    system_info().dwPageSize as usize
+}
+
+/// What the address of a mapping, and the byte of the file that is there, are multiples of.
+pub(crate) fn granularity() -> usize {
+    system_info().dwAllocationGranularity as usize
+}
+
+fn system_info() -> SYSTEM_INFO {
     let mut info = SYSTEM_INFO::default();
     // SAFETY:
     // - fills in the struct that it is given.
     unsafe { GetSystemInfo(&raw mut info) };
-    info.dwPageSize as usize
-}
-
-/// No mapping can be replaced in one step here.
-///
-/// # Safety
-/// None is needed: nothing is done.
-pub(crate) unsafe fn replace_with_zeros(_start: *mut u8, _len: usize, _zeros: Zeros) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    info
 }
 
 /// No mapping can be replaced in one step here.
@@ -171,9 +231,39 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
     super::set_len(file, len)
 }
 
-/// Gives `from` the name `to` if nothing has that name; `EEXIST` otherwise.
+/// Gives `from` the name `to` if nothing has that name, in one step; `EEXIST` otherwise.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    super::link_and_remove(from, to)
+    fault::point("MoveFileEx")?;
+    let (from, to) = (wide(from)?, wide(to)?);
+    // SAFETY:
+    // - both pointers are to strings that end with NUL and outlive the call, which keeps neither.
+    // - without MOVEFILE_REPLACE_EXISTING nothing is replaced.
+    let done = unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Gives `from` the name `to`, and takes it from the file that has it; `EBUSY` where that one is in use.
+pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to).map_err(|error| match error.raw_os_error() {
+        // Said of a file that is mapped, and the caller has made sure that it may be written.
+        Some(code) if code.cast_unsigned() == ERROR_ACCESS_DENIED => {
+            io::Error::from_raw_os_error(ERROR_USER_MAPPED_FILE.cast_signed())
+        }
+        _ => error,
+    })
+}
+
+/// A path as the system's own calls want it, of any length.
+fn wide(path: &Path) -> io::Result<Vec<u16>> {
+    let path = std::path::absolute(path)?;
+    let kind = path.components().next();
+    // `\\server\share` is `\\?\UNC\server\share`.
+    let (prefix, cut) = match kind {
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::Disk(_)) => (r"\\?\", 0),
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::UNC(..)) => (r"\\?\UNC", 1),
+        _ => ("", 0),
+    };
+    Ok(prefix.encode_utf16().chain(path.as_os_str().encode_wide().skip(cut)).chain([0]).collect())
 }
 
 /// A folder; NTFS journals its names, so there is nothing to sync.
@@ -210,7 +300,7 @@ pub(super) const ERRORS: &[(i32, super::Description)] = &[
     (123, (-4058, "ENOENT", "no such file or directory")),
     (183, (-4075, "EEXIST", "file already exists")),
     (206, (-4064, "ENAMETOOLONG", "name too long")),
-    (267, (-4052, "ENOTDIR", "not a directory")),
+    (267, (-4058, "ENOENT", "no such file or directory")),
     (1117, (-4070, "EIO", "i/o error")),
     (1224, (-4082, "EBUSY", "resource busy or locked")),
     (1450, (-4057, "ENOMEM", "not enough memory")),

@@ -48,6 +48,8 @@ fn a_file_made_meanwhile_is_not_replaced() {
     assert_eq!(names(folder.path()), ["a.npy"]);
 }
 
+/// Windows refuses to replace a mapped file: see `windows.rs`.
+#[cfg(not(windows))]
 #[test]
 fn an_array_mapped_from_a_replaced_file_keeps_its_contents() {
     let folder = TempDir::new().unwrap();
@@ -80,7 +82,8 @@ fn refusals_leave_nothing_behind() {
         ("more axes than mmap has", DType::Float32, &[1; 7], Format::Mmap, "ERR_TOO_LARGE"),
         ("a dtype that mmap has not", DType::Uint8, &[1], Format::Mmap, "ERR_UNSUPPORTED_DTYPE"),
         ("more bytes than a file has", DType::Float64, &[1 << 61], Format::Npy, "ERR_TOO_LARGE"),
-        ("more than the disk has", DType::Int8, &[1 << 50], Format::Npy, "EFBIG ENOSPC"),
+        // Wine says that there is no memory for it.
+        ("more than the disk has", DType::Int8, &[1 << 50], Format::Npy, "EFBIG ENOSPC ENOMEM"),
         ("more axes than numpy has", DType::Int8, &[1; 65], Format::Npy, "ERR_TOO_LARGE"),
     ];
     for &(name, dtype, shape, format, codes) in cases {

@@ -3,10 +3,11 @@
 use std::io::Cursor;
 
 use mmap_ndarray_core::format::{self, sniff, write_header};
-use mmap_ndarray_core::layout::{byte_count, element_count};
-use mmap_ndarray_core::{DType, ElementType, Format, Header, Layout, Order, Request};
+use mmap_ndarray_core::layout::byte_count;
+use mmap_ndarray_core::{DType, ElementType, Format, Order, Request};
 use proptest::prelude::*;
 
+use crate::fuzz::targets::assert_sound;
 use crate::support::{check, fixture, manifest, order_of, outcome, read, read_alone, text};
 
 /// Every fixture that opens, in both formats.
@@ -43,29 +44,6 @@ fn orders() -> impl Strategy<Value = Order> {
 fn shapes() -> impl Strategy<Value = Vec<u64>> {
     let axis = prop_oneof![0_u64..9, 0..=1_u64 << 40, any::<u64>()];
     prop_oneof![prop::collection::vec(1_u64..3, 0..70), prop::collection::vec(axis, 0..5)]
-}
-
-/// What whoever maps a file relies on.
-pub(crate) fn assert_sound(header: &Header, file_len: u64) {
-    let axes = header.shape().len() - usize::from(header.element().complex);
-    assert!(axes <= 64);
-    let itemsize = header.dtype().itemsize() as u64;
-    assert_eq!(Some(header.len()), element_count(header.shape()));
-    assert!(byte_count(header.shape(), header.dtype().itemsize()).is_some());
-    assert_eq!(header.is_empty(), header.data_len() == 0);
-    assert!(header.data_offset() + header.data_len() <= header.file_len());
-    assert!(header.file_len() <= file_len);
-    assert!(itemsize.is_multiple_of(header.unit()));
-    if header.is_empty() {
-        return;
-    }
-    // The elements reach the first and the last byte of the data, and none outside of it.
-    if header.shape().len() <= 64 {
-        let units = (header.data_len() - itemsize) / header.unit() + 1;
-        let (shape, strides) = (header.shape().to_vec(), header.strides().to_vec());
-        let layout = Layout::new(header.offset(), shape, strides, units).unwrap();
-        assert_eq!(layout.extent(), Some((0, units)));
-    }
 }
 
 #[test]

@@ -189,6 +189,11 @@ fn staleness() {
         ),
     ];
     for (name, event, expected) in events {
+        // Windows does not remove or replace a file that is mapped, nor write one that is locked.
+        let possible = ["nothing", "a second name", "renamed away", "renamed away and back"];
+        if cfg!(windows) && !possible.contains(name) {
+            continue;
+        }
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("inner/a.npy");
         fs::create_dir(path.parent().unwrap()).unwrap();

@@ -9,6 +9,7 @@
     reason = "the numbers of tests are small and exact"
 )]
 
+mod advice;
 mod array;
 mod commit;
 mod create;
@@ -16,6 +17,7 @@ mod create_faults;
 mod dirty;
 mod dtype;
 mod formats;
+mod fuzz;
 mod guard;
 mod handle;
 mod kernel;
@@ -32,4 +34,6 @@ mod records;
 mod reduce;
 mod safetensors;
 mod save;
+mod search;
 mod support;
+mod windows;

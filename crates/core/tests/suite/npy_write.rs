@@ -66,6 +66,7 @@ fn what_no_array_can_be_is_not_written() {
         ("2^63 bytes", &[1 << 60]),
         ("a product of 2^66", &[1 << 33, 1 << 33]),
         ("that, and an axis of 0", &[0, 1 << 33, 1 << 33]),
+        ("2^63 bytes with its header", &[(1 << 60) - 1]),
     ] {
         let error = write_header(Format::Npy, DType::Float64.into(), shape, Order::C).unwrap_err();
         assert_eq!(error.code(), "ERR_TOO_LARGE", "{name}: {error}");

@@ -4,7 +4,7 @@ use mmap_ndarray_core::{DType, Order};
 use mmap_ndarray_core::{Error, Format, Request, format::write_header};
 use proptest::prelude::*;
 
-use crate::formats::assert_sound;
+use crate::fuzz::targets::assert_sound;
 use crate::support::{check, fixture, list, manifest, outcome, read, read_named, request, text};
 
 /// One member, as the directory and its own header have it.

@@ -129,3 +129,35 @@ fn records_within_records_do_not_exhaust_the_stack() {
     assert_eq!(outcome(&read_named(&file(&nested(90)), &name)), "opens");
     assert_eq!(outcome(&read_named(&file(&nested(110)), &name)), "ERR_INVALID_HEADER");
 }
+
+#[test]
+fn names_and_axes_of_nested_records_take_bounded_memory() {
+    let fields = |count: usize| (0..count).map(|i| format!("('{i:03}','u1'),")).collect::<Vec<_>>().concat();
+    let axes = |count: usize| "1,".repeat(count);
+    for (case, descr, code) in [
+        ("few of each", format!("[('{}', [{}], ({}))]", "n".repeat(40), fields(40), axes(40)), "opens"),
+        ("numpy's most axes", format!("[('a', 'u1', ({}))]", axes(64)), "opens"),
+        ("more axes than numpy has", format!("[('a', 'u1', ({}))]", axes(65)), "ERR_INVALID_HEADER"),
+        // 5 MB of names, and 21 MB of axes.
+        (
+            "a long name before many",
+            format!("[('{}', [{}])]", "n".repeat(5000), fields(350)),
+            "ERR_INVALID_HEADER",
+        ),
+        (
+            "axes of many fields",
+            format!("[('a', [('b', [{}], ({}))], ({}))]", fields(600), axes(60), axes(60)),
+            "ERR_INVALID_HEADER",
+        ),
+    ] {
+        assert_eq!(outcome(&list(&file(&descr))), code, "{case}");
+    }
+}
+
+#[test]
+fn a_field_of_no_records_lies_inside_of_the_file() {
+    let file = npy(1, "{'descr': [('a', '<f8'), ('b', '<f4')], 'fortran_order': False, 'shape': (0,)}");
+    let header = read_named(&file, "b").unwrap();
+    assert_eq!((header.data_offset(), header.data_len()), (file.len() as u64, 0));
+    assert_eq!(header.file_len(), file.len() as u64);
+}

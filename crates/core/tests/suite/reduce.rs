@@ -30,19 +30,19 @@ macro_rules! typed {
     };
 }
 
-fn wide(dtype: DType, bytes: &[u8]) -> Wide {
+pub(crate) fn wide(dtype: DType, bytes: &[u8]) -> Wide {
     typed!(dtype, T => <T as Element>::from_bytes(bytes.try_into().unwrap()).widen())
 }
 
-fn narrow(dtype: DType, value: Wide) -> Vec<u8> {
+pub(crate) fn narrow(dtype: DType, value: Wide) -> Vec<u8> {
     typed!(dtype, T => T::narrow(value).to_bytes().to_vec())
 }
 
-fn is_float(dtype: DType) -> bool {
+pub(crate) fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::Float16 | DType::Bfloat16 | DType::Float32 | DType::Float64)
 }
 
-fn float(value: Wide) -> f64 {
+pub(crate) fn float(value: Wide) -> f64 {
     match value {
         Wide::Signed(value) => value as f64,
         Wide::Unsigned(value) => value as f64,
@@ -50,7 +50,7 @@ fn float(value: Wide) -> f64 {
     }
 }
 
-fn integer(value: Wide) -> i128 {
+pub(crate) fn integer(value: Wide) -> i128 {
     match value {
         Wide::Signed(value) => value.into(),
         Wide::Unsigned(value) => value.into(),
@@ -107,7 +107,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// A value that the dtype has: of any size, or small, or with NaN and infinities among them.
-fn random(dtype: DType, kind: u8, state: &mut u64) -> Wide {
+pub(crate) fn random(dtype: DType, kind: u8, state: &mut u64) -> Wide {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     let bits = *state >> 16;
     let small = i64::from(bits as i8);
@@ -418,7 +418,7 @@ const CALLS: [(&str, Call); 13] = [
 ];
 
 /// A view of all of some elements, in C order.
-fn view_of<T: Element>(elements: &mut [T], shape: &[u64]) -> RawView {
+pub(crate) fn view_of<T: Element>(elements: &mut [T], shape: &[u64]) -> RawView {
     let layout =
         Layout::contiguous(shape.to_vec(), mmap_ndarray_core::Order::C, elements.len() as u64).unwrap();
     let nbytes = size_of_val(elements);

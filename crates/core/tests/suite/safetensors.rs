@@ -3,7 +3,7 @@
 use mmap_ndarray_core::{ByteOrder, DType, ElementType, Error, Format, Request};
 use proptest::prelude::*;
 
-use crate::formats::assert_sound;
+use crate::fuzz::targets::assert_sound;
 use crate::support::{check, fixture, list, manifest, numbers, outcome, read, read_named, request, text};
 
 /// A file of this text and so many bytes of data.

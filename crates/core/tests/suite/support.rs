@@ -77,10 +77,15 @@ pub(crate) fn outcome<T>(result: &Result<T>) -> &'static str {
     result.as_ref().err().map_or("opens", mmap_ndarray_core::Error::code)
 }
 
+/// How many of `cases` values are tried: Miri takes a thousand times as long as the machine.
+pub(crate) fn tried(cases: u32) -> u32 {
+    if cfg!(miri) { cases / 100 } else { cases }
+}
+
 /// Tries `property` on `cases` values, which depend on [`SEED`] alone.
 pub(crate) fn check<S: Strategy>(cases: u32, values: &S, property: impl Fn(S::Value) -> TestCaseResult) {
     println!("seed: {:?}", SEED.escape_ascii().to_string());
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: tried(cases), failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &SEED));
     if let Err(error) = runner.run(values, property) {
         panic!("{error}");

@@ -114,7 +114,8 @@ fn arg_extreme<const MAX: bool>(view: &RawView, options: &Options) -> Result<Red
 
 /// The place of the least element in the C order of what is reduced, as an int64: the first of equal ones.
 ///
-/// The first NaN where there is one; with `skip_nan` they do not count.
+/// The first NaN where there is one; with `skip_nan` they do not count, and the place is never that of one (numpy's
+/// `nanargmin` gives it where infinity is the least).
 ///
 /// # Errors
 /// [`Error::InvalidValue`] for the minimum of nothing, or of nothing but NaN with `skip_nan`, or for an axis given twice;

@@ -1,25 +1,18 @@
 //! Chunks of a reduction on one thread or several.
 //!
-//! Workers take chunks from a shared counter: with the other core busy, halves given out beforehand lost to one thread,
-//! and chunks of a megabyte did not. What they make is put together in the order of the chunks, whichever is ready
-//! first, so the result is the same for any number of threads. Starting a thread costs some 35 µs, a mebibyte about as
-//! much, and so one thread is enough for a few MiB; a pool (rayon) would save 20 µs of hundreds and bring five crates.
+//! What the workers make is put together in the order of the chunks, whichever is ready first, so the result is the
+//! same for any number of threads.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
+use super::Options;
 use super::fold::{Partial, Places, Recipe};
 use super::load::{BLOCK, Block, MAX_RUN, Source};
-use super::plan::{CHUNK, Plan, ROWS};
-use super::{Control, Options};
+use super::plan::{Plan, ROWS};
 use crate::error::{Error, Result};
-
-/// Below this many bytes one thread does it all.
-const LARGE: usize = 8 << 20;
+use crate::kernel::crew::{Halt, share};
 
 /// Runs shorter than this are gathered, so that kernels get longer ones.
 const SHORT: usize = 64;
@@ -39,18 +32,6 @@ pub(super) struct Job<'a> {
     pub(super) options: &'a Options<'a>,
 }
 
-/// What stops the workers.
-struct Halt<'a> {
-    control: Control<'a>,
-    stopped: AtomicBool,
-}
-
-impl Halt<'_> {
-    fn is_on(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed) || self.control.is_cancelled()
-    }
-}
-
 /// Takes results as they get ready: what is known, where in it they are, and their places among all.
 pub(super) type Sink<'a> = dyn FnMut(&dyn Partial, usize, Places) -> Result<()> + Send + 'a;
 
@@ -61,7 +42,7 @@ impl Job<'_> {
     /// Those of the sink; [`Error::Aborted`].
     pub(super) fn run(&self, sink: &mut Sink) -> Result<()> {
         let (plan, chunks) = (self.plan, self.plan.chunks());
-        let halt = Halt { control: self.options.control, stopped: AtomicBool::new(false) };
+        let halt = Halt::new(self.options.control);
         let combiner = Mutex::new(Combiner {
             plan,
             sink,
@@ -70,30 +51,17 @@ impl Job<'_> {
             current: None,
             outcome: None,
         });
-        let counter = AtomicUsize::new(0);
-        let work = || {
+        share(chunks, self.options.threads, &halt, |next| {
             let mut block = Block::default();
-            while !halt.is_on() {
-                let chunk = counter.fetch_add(1, Ordering::Relaxed);
-                if chunk >= chunks {
-                    break;
-                }
+            while let Some(chunk) = next() {
                 let (units, steps) = plan.chunk(chunk);
                 let Some(partial) = self.fold(units, steps.clone(), &mut block, &halt) else { break };
-                halt.control.add(partial.len().saturating_mul(steps.len()));
+                halt.add(partial.len().saturating_mul(steps.len()));
                 let mut combiner = combiner.lock().unwrap_or_else(PoisonError::into_inner);
                 if combiner.accept(chunk, partial) {
-                    halt.stopped.store(true, Ordering::Relaxed);
+                    halt.stop();
                 }
             }
-        };
-        let threads = self.threads(chunks);
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                // One thread less is no reason to fail.
-                let _ = thread::Builder::new().spawn_scoped(scope, work);
-            }
-            work();
         });
         let combiner = combiner.into_inner().unwrap_or_else(PoisonError::into_inner);
         match combiner.outcome {
@@ -101,14 +69,6 @@ impl Job<'_> {
             None if combiner.next == chunks => Ok(()),
             None => Err(Error::Aborted),
         }
-    }
-
-    fn threads(&self, chunks: usize) -> usize {
-        let wanted = self.options.threads.unwrap_or_else(|| {
-            let large = chunks.saturating_mul(CHUNK) >= LARGE;
-            if large { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 }
-        });
-        wanted.min(chunks)
     }
 
     /// What is known of some elements (or rows) of each result of some units; `None` where it was stopped.

@@ -24,6 +24,23 @@ impl From<i128> for Integer {
 }
 
 impl Integer {
+    /// `high` times 2^64 and `low`.
+    #[expect(clippy::cast_possible_truncation, reason = "words")]
+    pub(super) fn from_parts(high: i128, low: u128) -> Self {
+        // The lowest word is that of `low`; all above it is added up, and has one sign.
+        let above = high + (low >> 64).cast_signed();
+        let (negative, low) = (above < 0, low as u64);
+        let (magnitude, low) = if negative {
+            // -(2^64 a + b) is 2^64 (-a - 1) + (2^64 - b), or 2^64 (-a) where b is 0.
+            (above.unsigned_abs() - u128::from(low != 0), low.wrapping_neg())
+        } else {
+            (above.unsigned_abs(), low)
+        };
+        let mut integer = Self { negative, words: vec![low, magnitude as u64, (magnitude >> 64) as u64] };
+        integer.trim();
+        integer
+    }
+
     /// Whether it is less than zero.
     #[must_use]
     pub fn is_negative(&self) -> bool {

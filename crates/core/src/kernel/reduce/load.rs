@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 
 use super::simd::{Kernel, dispatch};
-use crate::kernel::{Bool, Element, RawView, load};
+use crate::kernel::{Bool, Element, RawView, Wide, load, with_type};
 
 /// Elements of a gathered block.
 pub(super) const BLOCK: usize = 1024;
@@ -255,6 +255,27 @@ impl Source {
         Self { base: view.first, gather, in_place, size: size_of::<T::Work>() }
     }
 
+    /// The way to read elements of a view as values of another type, never in place.
+    pub(super) fn converted<V: Value>(view: &RawView) -> Self {
+        let gather = with_type!(view.dtype, T => {
+            if view.byte_order.is_native() { gather_values::<T, V, false> } else { gather_values::<T, V, true> }
+        });
+        Self { base: view.first, gather, in_place: 0, size: size_of::<V>() }
+    }
+
+    /// Gathers elements, `stride` bytes apart, the first one `offset` bytes from the view's first one.
+    ///
+    /// # Safety
+    /// - They are as many elements of the view as `block` takes, and `V` is the type that this gives.
+    #[inline(always)]
+    pub(super) unsafe fn gather_into<V>(&self, offset: isize, stride: isize, block: &mut [V]) {
+        assert!(size_of::<V>() == self.size, "a block of another type");
+        // SAFETY:
+        // - elements of the view are readable while it is used: promised by the caller, and by who made the view.
+        // - there is room for them in the block, which is of their type.
+        unsafe { (self.gather)(self.at(offset), stride, block.as_mut_ptr().cast(), block.len()) };
+    }
+
     /// Whether elements at this stride, in bytes, can be read where they are.
     pub(super) fn reads_in_place(&self, stride: isize) -> bool {
         stride == self.in_place && stride != 0
@@ -315,6 +336,45 @@ unsafe fn gather<T: Load, const SWAP: bool>(at: *const u8, stride: isize, to: *m
     // - promised by the caller; any bytes are elements.
     let block = unsafe { std::slice::from_raw_parts_mut(to.cast::<T::Work>(), len) };
     dispatch(Gather::<T, SWAP> { at, stride, block });
+}
+
+/// What elements of any type can be read as.
+pub(super) trait Value: Copy + Send + Sync + 'static {
+    fn of(wide: Wide) -> Self;
+}
+
+impl Value for f64 {
+    #[inline(always)]
+    fn of(wide: Wide) -> Self {
+        wide.float()
+    }
+}
+
+impl Value for Wide {
+    #[inline(always)]
+    fn of(wide: Wide) -> Self {
+        wide
+    }
+}
+
+/// As [`gather`], to values.
+///
+/// # Safety
+/// - As for [`gather`], for values of `V`.
+unsafe fn gather_values<T: Load, V: Value, const SWAP: bool>(
+    at: *const u8,
+    stride: isize,
+    to: *mut u8,
+    len: usize,
+) {
+    // SAFETY:
+    // - promised by the caller: initialised memory for as many values.
+    let block = unsafe { std::slice::from_raw_parts_mut(to.cast::<V>(), len) };
+    for (i, slot) in (0..).zip(block) {
+        // SAFETY:
+        // - the `i`-th of the elements that the caller promised to be readable.
+        *slot = V::of(unsafe { load::<T>(at.wrapping_offset(i * stride), SWAP) }.widen());
+    }
 }
 
 struct Gather<'a, T: Load, const SWAP: bool> {

@@ -11,16 +11,21 @@
 )]
 
 mod arg;
+mod compare;
+mod dot;
 mod drive;
 mod extremes;
 mod fold;
+mod histogram;
 mod integer;
 mod load;
 mod moments;
+mod pair;
 mod plan;
 mod product;
 mod simd;
 mod sum;
+mod topk;
 mod truth;
 
 use std::marker::PhantomData;
@@ -29,17 +34,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use self::drive::Job;
 use self::fold::{Fold, Folding, Recipe};
 use self::load::{Load, Source};
-use self::plan::{Axes, Plan};
+use self::plan::{Axes, Order, Plan};
 use super::{Element, RawView, Wide};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
 pub use self::arg::{argmax, argmin};
+pub use self::compare::{Tolerance, all_close, equals};
+pub use self::dot::dot;
 pub use self::extremes::{max, min, minmax};
+pub use self::histogram::{Histogram, histogram};
 pub use self::integer::Integer;
 pub use self::moments::{mean, std, var};
 pub use self::product::prod;
 pub use self::sum::sum;
+pub use self::topk::{Metric, TopK, topk};
 pub use self::truth::{all, any, count_nonzero};
 
 /// What to reduce, and how.
@@ -57,12 +66,12 @@ pub struct Options<'a> {
     pub control: Control<'a>,
 }
 
-/// How others stop a reduction and follow it.
+/// How others stop work that takes long and follow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Control<'a> {
     /// Set by others to stop: the result is [`Error::Aborted`].
     pub cancel: Option<&'a AtomicBool>,
-    /// Grows by the number of elements that are done with.
+    /// Grows by what is done with: elements of a reduction, bytes of a prefetch.
     pub done: Option<&'a AtomicU64>,
 }
 
@@ -71,9 +80,9 @@ impl Control<'_> {
         self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn add(&self, elements: usize) {
+    pub(crate) fn add(&self, count: usize) {
         if let Some(done) = self.done {
-            done.fetch_add(elements as u64, Ordering::Relaxed);
+            done.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }
@@ -156,7 +165,8 @@ where
     O: Element,
 {
     let recipe = Folding { fold, scalars, elements, works: PhantomData::<fn(T::Work)> };
-    let results = results(view, options, Source::of::<T>(view), &recipe, O::DTYPE, N)?;
+    let order = if F::INDEXED { Order::C } else { Order::Any };
+    let results = results(view, options, Source::of::<T>(view), &recipe, order, O::DTYPE, N)?;
     // As many as the recipe gives: N.
     results.try_into().map_err(|_| Error::Aborted)
 }
@@ -167,6 +177,7 @@ fn results(
     options: &Options,
     source: Source,
     recipe: &dyn Recipe,
+    order: Order,
     dtype: DType,
     n: usize,
 ) -> Result<Vec<Reduced>> {
@@ -174,15 +185,7 @@ fn results(
     let shape = axes.result_shape(&view.shape, options.keepdims);
     // Axes of the view, some left out: without those of length 0 they multiply to no more than its size.
     let count: usize = shape.iter().product::<u64>().try_into().unwrap_or(usize::MAX);
-    let each = |sink: &mut drive::Sink| {
-        if count == 0 || axes.reduced_len(&view.shape) == 0 {
-            let mut nothing = recipe.begin();
-            nothing.extend(1);
-            return (0..count).try_for_each(|i| sink(&*nothing, 0, (i, 1, 1)));
-        }
-        let plan = Plan::new(view, &axes, recipe.is_indexed(), recipe.size());
-        Job { plan: &plan, source, recipe, options }.run(sink)
-    };
+    let each = |sink: &mut drive::Sink| each(view, options, source, recipe, order, sink);
     if options.axes.is_none() && !options.keepdims {
         let mut scalars = Vec::new();
         each(&mut |known, _, _| {
@@ -204,6 +207,32 @@ fn results(
     each(&mut |known, from, places| recipe.write(known, from, places, &mut arrays))?;
     let array = |data| Reduced::Array(ReducedArray { dtype, shape: shape.clone(), data });
     Ok(arrays.into_iter().map(array).collect())
+}
+
+/// Gives what is known of each result to `sink`, as it gets ready.
+fn each(
+    view: &RawView,
+    options: &Options,
+    source: Source,
+    recipe: &dyn Recipe,
+    order: Order,
+    sink: &mut drive::Sink,
+) -> Result<()> {
+    let axes = Axes::new(options.axes, view.shape.len())?;
+    let count = axes.result_shape(&view.shape, false).iter().product::<u64>();
+    if count == 0 || axes.reduced_len(&view.shape) == 0 {
+        let mut nothing = recipe.begin();
+        nothing.extend(1);
+        let count: usize = count.try_into().unwrap_or(usize::MAX);
+        return (0..count).try_for_each(|i| sink(&*nothing, 0, (i, 1, 1)));
+    }
+    let plan = Plan::new(view, &axes, order, recipe.size());
+    Job { plan: &plan, source, recipe, options }.run(sink)
+}
+
+/// The same, with one NaN for all: which of two NaN an addition gives depends on the processor.
+fn plain(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
 }
 
 /// Refuses to look for an extreme of nothing, even where that would give no result at all: as numpy does.

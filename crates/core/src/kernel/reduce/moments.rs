@@ -10,7 +10,7 @@ use super::drive::Place;
 use super::fold::Fold;
 use super::load::{Load, Run, Work};
 use super::sum::{Addend, Sum, Total, TotalOf, add_lanes};
-use super::{Options, Reduced, Scalar, reduce};
+use super::{Options, Reduced, Scalar, plain, reduce};
 use crate::dtype::DType;
 #[cfg(doc)]
 use crate::error::Error;
@@ -28,7 +28,10 @@ const STRIP: usize = 256;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moments {
     count: u64,
-    mean: f64,
+    /// A value near the mean, and what it lacks: one number would lose the small differences between the means of blocks
+    /// that are far from zero.
+    base: f64,
+    rest: f64,
     squares: f64,
 }
 
@@ -40,7 +43,11 @@ impl Moments {
         let mean = rest / count as f64;
         // Squares that overflow stay infinite.
         let squares = if squares.is_infinite() { squares } else { squares - rest * mean };
-        Self { count, mean: shift + mean, squares }
+        Self { count, base: shift, rest: mean, squares }
+    }
+
+    fn mean(&self) -> f64 {
+        self.base + self.rest
     }
 
     #[inline(always)]
@@ -53,8 +60,9 @@ impl Moments {
             return;
         }
         let (own, others) = (self.count as f64, other.count as f64);
-        let (count, apart) = (own + others, other.mean - self.mean);
-        self.mean += apart * (others / count);
+        // Bases are elements or means of blocks, so their difference is exact wherever it is small.
+        let (count, apart) = (own + others, (other.base - self.base) + (other.rest - self.rest));
+        self.rest += apart * (others / count);
         self.squares += other.squares + apart * apart * (own * (others / count));
         self.count += other.count;
     }
@@ -62,7 +70,7 @@ impl Moments {
     /// The variance, where `less` is taken from the count.
     #[expect(clippy::cast_precision_loss, reason = "as above")]
     fn variance(&self, less: f64) -> f64 {
-        self.squares / (self.count as f64 - less).max(0.0)
+        plain(self.squares / (self.count as f64 - less).max(0.0))
     }
 }
 
@@ -77,7 +85,7 @@ pub(super) trait Spread: Addend {
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "blocks are short")]
 fn spread_blocks<W: Spread, const SKIP: bool>(acc: &mut Moments, run: Run<W>) {
-    let mut shift = (acc.count > 0).then_some(acc.mean);
+    let mut shift = (acc.count > 0).then(|| acc.mean());
     for block in run.parts(BLOCK) {
         let nans = if SKIP { block.iter().filter(|value| value.is_nan()).count() } else { 0 };
         let count = block.len() - nans;
@@ -87,7 +95,11 @@ fn spread_blocks<W: Spread, const SKIP: bool>(acc: &mut Moments, run: Run<W>) {
         });
         if count > 0 {
             shift = Some(from);
-            let (sum, squares) = sums_of::<W, SKIP>(block, from);
+            let (sum, mut squares) = sums_of::<W, SKIP>(block, from);
+            // Infinities have no distance, not even from themselves; finite ones whose squares overflow have.
+            if !squares.is_finite() && block.iter().any(|value| value.double().is_infinite()) {
+                squares = f64::NAN;
+            }
             acc.add(&Moments::of(count as u64, from, sum, squares));
         }
     }
@@ -151,7 +163,8 @@ macro_rules! exactly {
                 let squares = count * i128::from(squares) - sum * sum;
                 acc.add(&Moments {
                     count: run.len() as u64,
-                    mean: sum as f64 / count as f64,
+                    base: sum as f64 / count as f64,
+                    rest: 0.0,
                     squares: squares as f64 / count as f64,
                 });
             }
@@ -183,9 +196,14 @@ impl<W: Spread, const SKIP: bool> Fold<W> for Variance<SKIP> {
     #[inline(always)]
     fn push(self, acc: &mut Moments, value: W, _: isize) {
         if !(SKIP && value.is_nan()) {
-            let mean = value.double();
+            let base = value.double();
             // Infinities have no distance, not even from themselves.
-            acc.add(&Moments { count: 1, mean, squares: if mean.is_finite() { 0.0 } else { f64::NAN } });
+            acc.add(&Moments {
+                count: 1,
+                base,
+                rest: 0.0,
+                squares: if base.is_finite() { 0.0 } else { f64::NAN },
+            });
         }
     }
 
@@ -246,7 +264,7 @@ pub fn mean(view: &RawView, options: &Options) -> Result<Reduced> {
     let axes = super::Axes::new(options.axes, view.shape.len())?;
     let count = axes.reduced_len(&view.shape) as u64;
     with_type!(view.dtype, T => {
-        let mean = |acc: &TotalOf<T>| acc.to_f64() / (count - acc.left_out()) as f64;
+        let mean = |acc: &TotalOf<T>| plain(acc.to_f64() / (count - acc.left_out()) as f64);
         let (scalar, element) = (|acc: &TotalOf<T>| Ok(Scalar::Float(mean(acc))), |acc: &TotalOf<T>| Ok(mean(acc)));
         if options.skip_nan && <T as Load>::Work::FLOAT {
             reduce::<T, _, f64>(view, options, Sum::<true>, scalar, element)

@@ -12,10 +12,8 @@ use std::ops::Range;
 use super::load::BLOCK;
 use crate::error::{Error, Result};
 use crate::kernel::RawView;
+use crate::kernel::crew::CHUNK;
 use crate::kernel::runs::Lines;
-
-/// Bytes of a chunk, about: a few tens of microseconds.
-pub(super) const CHUNK: usize = 1 << 20;
 
 /// The most parts of one tile of rows: each has results of its own until they are merged.
 const MAX_PARTS: usize = 1024;
@@ -81,7 +79,7 @@ impl Axes {
 pub(super) struct Plan {
     /// In the view, in bytes, and in the result, in elements.
     kept: Lines<2>,
-    /// In the view, in bytes, and in the C order of what is reduced, in elements.
+    /// In the view, in bytes, and as [`Order`] says.
     pub(super) reduced: Lines<2>,
     /// Where the first elements of the walk are in the view, the result, and the order of what is reduced.
     pub(super) first: isize,
@@ -101,11 +99,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// `indexed` says that the places of elements matter, `accumulator` what one result needs while it is made, in
-    /// bytes.
-    pub(super) fn new(view: &RawView, axes: &Axes, indexed: bool, accumulator: usize) -> Self {
-        let (kept, mut first, first_result) = lines(view, axes, false, true);
-        let (reduced, more, first_index) = lines(view, axes, true, indexed);
+    /// `order` says which places of elements matter, `accumulator` what one result needs while it is made, in bytes.
+    pub(super) fn new(view: &RawView, axes: &Axes, order: Order, accumulator: usize) -> Self {
+        let (kept, mut first, first_result) = lines(view, axes, false, Order::C);
+        let (reduced, more, first_index) = lines(view, axes, true, order);
         first += more;
         let itemsize = view.dtype.itemsize();
         let (columns, [column, _]) = kept.inner();
@@ -131,7 +128,9 @@ impl Plan {
         if rows {
             let widest = TILE.min(TILE_BYTES / accumulator).max(64);
             let tile = widest.min(columns);
-            if columns.checked_mul(column.unsigned_abs()) == Some(element.unsigned_abs()) {
+            // Places of a second operand are looked at while a row is taken in, when they must be those of all of it.
+            let wraps = !matches!(order, Order::Of(_));
+            if wraps && columns.checked_mul(column.unsigned_abs()) == Some(element.unsigned_abs()) {
                 plan.wrap = (widest / columns).clamp(1, run);
             }
             plan.tile = Some(tile);
@@ -187,19 +186,33 @@ impl Plan {
     }
 }
 
-/// The lines of one kind of axes, upwards in memory, and where they start in the view and in the second operand: in
-/// the C order of those axes where `ordered` says so, else nowhere.
-fn lines(view: &RawView, axes: &Axes, reduced: bool, ordered: bool) -> (Lines<2>, isize, isize) {
+/// Where elements are beside their places in the view.
+#[derive(Clone, Copy)]
+pub(super) enum Order<'a> {
+    /// Nobody asks.
+    Any,
+    /// In the C order of what is reduced, in elements.
+    C,
+    /// In another view of the same axes: its strides, in bytes.
+    Of(&'a [isize]),
+}
+
+/// The lines of one kind of axes, upwards in memory, and where they start in the view and in what `order` says.
+fn lines(view: &RawView, axes: &Axes, reduced: bool, places: Order) -> (Lines<2>, isize, isize) {
     let of_kind: Vec<usize> = (0..view.shape.len()).filter(|&axis| axes.reduced[axis] == reduced).collect();
     let shape: Vec<usize> = of_kind.iter().map(|&axis| view.shape[axis]).collect();
     let mut strides: Vec<isize> = of_kind.iter().map(|&axis| view.strides[axis]).collect();
     let mut order = vec![0_isize; shape.len()];
-    if ordered {
-        let mut step = 1;
-        for (order, &n) in order.iter_mut().zip(&shape).rev() {
-            *order = step;
-            step *= n.cast_signed();
+    match places {
+        Order::Any => {}
+        Order::C => {
+            let mut step = 1;
+            for (order, &n) in order.iter_mut().zip(&shape).rev() {
+                *order = step;
+                step *= n.cast_signed();
+            }
         }
+        Order::Of(strides) => order = of_kind.iter().map(|&axis| strides[axis]).collect(),
     }
     let (mut first, mut first_ordered) = (0, 0);
     for ((stride, order), &n) in strides.iter_mut().zip(&mut order).zip(&shape) {

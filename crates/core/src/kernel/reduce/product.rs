@@ -8,7 +8,7 @@ use super::drive::Place;
 use super::fold::Fold;
 use super::integer::Integer;
 use super::load::{Load, Run, Work};
-use super::{Options, Reduced, Scalar, reduce};
+use super::{Options, Reduced, Scalar, plain, reduce};
 use crate::error::Result;
 use crate::kernel::{Element, RawView, Wide, with_type};
 
@@ -103,7 +103,7 @@ impl FloatProduct {
         let rest = (exponent - first).clamp(-1000, 1000);
         let last = exponent - first - rest;
         let two_to = |exponent: i64| f64::from_bits((exponent + 1023).cast_unsigned() << 52);
-        self.value * two_to(first) * two_to(rest) * two_to(last)
+        plain(self.value * two_to(first) * two_to(rest) * two_to(last))
     }
 }
 

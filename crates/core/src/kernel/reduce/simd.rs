@@ -1,7 +1,7 @@
 //! One source for every processor.
 //!
 //! A kernel is plain code, inlined into two shells: one for any processor of the architecture, and one for x86-64 with
-//! AVX2 and FMA, chosen when it runs. That is all that the crates for it (multiversion, pulp, `fearless_simd`) would do
+//! AVX2, chosen when it runs. That is all that the crates for it (multiversion, pulp, `fearless_simd`) would do
 //! here: measured on sums and minima of 1 GiB they gave the speed of these shells, within noise. There is no shell for
 //! AVX-512: what the compiler made of widening loops there was up to ten times slower. On arm64 NEON is always there.
 //! Nothing uses fused multiplication, so that results are the same, bit for bit, in all shells.

@@ -10,7 +10,7 @@
 use super::drive::Place;
 use super::fold::Fold;
 use super::load::{Eight, Load, Run, Work};
-use super::{Integer, Options, Reduced, Scalar, reduce};
+use super::{Integer, Options, Reduced, Scalar, plain, reduce};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
@@ -82,7 +82,7 @@ pub(super) struct FloatTotal {
 
 impl FloatTotal {
     #[inline(always)]
-    fn add(&mut self, part: f64) {
+    pub(super) fn add(&mut self, part: f64) {
         let sum = self.sum + part;
         let from_part = sum - self.sum;
         self.lost += (self.sum - (sum - from_part)) + (part - from_part);
@@ -109,7 +109,7 @@ impl Total for FloatTotal {
     }
     fn to_f64(&self) -> f64 {
         // Infinities leave nothing sensible in `lost`.
-        if self.lost.is_finite() { self.sum + self.lost } else { self.sum }
+        plain(if self.lost.is_finite() { self.sum + self.lost } else { self.sum })
     }
     fn scalar(&self) -> Scalar {
         Scalar::Float(self.to_f64())

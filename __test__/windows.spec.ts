@@ -1,0 +1,131 @@
+/** What Windows does differently: files that are in use, and what it calls a path. */
+import { existsSync, readdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import test, { type ExecutionContext } from 'ava'
+import { create, createSync, openSync } from 'mmap-ndarray'
+import { folder, listOf, runScript } from './helpers.js'
+
+const windows = process.platform === 'win32' ? test : test.skip
+
+function ones(t: ExecutionContext): string {
+  const path = join(folder(t), 'a.npy')
+  createSync(path, { shape: [1e5], dtype: 'float64', fill: 1 }).close()
+  return path
+}
+
+for (const mode of ['r', 'r+', 'c'] as const) {
+  test(`mode '${mode}': close frees the file, whoever still holds what`, (t) => {
+    const path = ones(t)
+    for (let round = 0; round < 20; round++) {
+      const a = openSync(path, { mode })
+      const { data } = a
+      const row = a.slice('5:10').toTypedArray()
+      // Node.js 20 has no `transfer`.
+      const moved = round % 2 ? (data.buffer as { transfer?(): ArrayBuffer }).transfer?.() : undefined
+      a.close()
+      unlinkSync(path)
+      t.false(existsSync(path))
+      createSync(path, { shape: [1e5], dtype: 'float64', fill: 1 }).close()
+      t.is(data.length + row.length, 0)
+      if (moved) t.deepEqual(listOf(new Float64Array(moved).subarray(0, 2)), [0, 0])
+    }
+    rmSync(path)
+    rmdirSync(join(path, '..'))
+  })
+}
+
+windows('a file that is open is not removed', (t) => {
+  const path = ones(t)
+  const a = openSync(path)
+  t.throws(() => unlinkSync(path))
+  t.is(a.get(99_999), 1)
+  a.close()
+  unlinkSync(path)
+  t.false(existsSync(path))
+})
+
+windows('a file that is open is not replaced, or its array keeps its contents', async (t) => {
+  const path = ones(t)
+  for (const mode of ['r', 'r+', 'c'] as const) {
+    createSync(path, Float64Array.of(1, 2, 3), { overwrite: true }).close()
+    const old = openSync(path, { mode })
+    const made = await create(path, Int8Array.of(9), { overwrite: true }).catch((error) => error.code)
+    t.deepEqual(old.toArray(), [1, 2, 3])
+    old.close()
+    if (made !== 'EBUSY') made.close()
+    const now = openSync(path)
+    t.deepEqual(now.toArray(), made === 'EBUSY' ? [1, 2, 3] : [9])
+    now.close()
+    t.deepEqual(readdirSync(join(path, '..')), ['a.npy'])
+  }
+})
+
+windows('a path in every spelling', (t) => {
+  const path = ones(t)
+  const spellings = [
+    path,
+    path.replaceAll('\\', '/'),
+    path.toLowerCase(),
+    `\\\\?\\${path}`,
+    pathToFileURL(path),
+    Buffer.from(path),
+  ]
+  for (const spelling of spellings) {
+    const a = openSync(spelling)
+    t.is(a.get(0), 1)
+    t.is(a.path, spelling instanceof URL || Buffer.isBuffer(spelling) ? path : a.path)
+    a.close()
+  }
+})
+
+windows('paths that depend on the working folder are tied to it', async (t) => {
+  const path = ones(t)
+  const script = `
+    import { openSync } from 'mmap-ndarray'
+    const [, path] = process.argv
+    process.chdir(path + '/..')
+    const drive = path.slice(0, 2)
+    const arrays = ['a.npy', './a.npy', drive + 'a.npy', path.slice(2), path.slice(2).replaceAll('\\\\', '/')]
+      .map((spelling) => openSync(spelling))
+    process.chdir('/')
+    console.log(arrays.every((a) => a.path === path && a.get(0) === 1))`
+  t.like(await runScript(script, path), { code: 0, stdout: 'true\n' })
+})
+
+windows('a pipe is refused, and nobody waits for it', async (t) => {
+  const name = `\\\\.\\pipe\\mmap-ndarray-${process.pid}`
+  const server = createServer((socket) => socket.destroy()).listen(name)
+  t.teardown(() => server.close())
+  await new Promise((resolve) => server.once('listening', resolve))
+  t.throws(() => openSync(name), { code: 'ENODEV' })
+})
+
+windows('a read under way while the array is closed ends up nowhere', async (t) => {
+  const path = ones(t)
+  const other = join(path, '..', 'b.npy')
+  createSync(other, { shape: [1e5], dtype: 'float64', fill: 2 }).close()
+  const script = `
+    import { openSync as openFile, read } from 'node:fs'
+    import { createServer } from 'node:net'
+    import { openSync } from 'mmap-ndarray'
+    const [, path, other] = process.argv
+    const name = '\\\\\\\\.\\\\pipe\\\\mmap-ndarray-read-' + process.pid
+    let socket
+    const server = createServer((connected) => { socket = connected }).listen(name)
+    await new Promise((resolve) => server.once('listening', resolve))
+    const fd = openFile(name, 'r+')
+    while (!socket) await new Promise((resolve) => setImmediate(resolve))
+    const a = openSync(path, { mode: 'r+' })
+    // A thread of libuv waits in here with the address of a's first element.
+    const done = new Promise((resolve) => read(fd, a.data, 0, 8, null, resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    a.close()
+    const others = Array.from({ length: 20 }, () => openSync(other, { mode: 'r+' }))
+    socket.write(Buffer.from(new Float64Array([12345]).buffer))
+    await done
+    console.log(others.every((b) => b.get(0) === 2), openSync(path).get(0))
+    process.exit(0)`
+  t.like(await runScript(script, path, other), { code: 0, signal: null, stdout: 'true 1\n' })
+})

@@ -1,0 +1,76 @@
+//! Chunks of work on one thread or several.
+//!
+//! Workers take chunks from a shared counter: with the other core busy, halves given out beforehand lost to one thread,
+//! and chunks of a megabyte did not. Starting a thread costs some 35 µs, a mebibyte about as much, and so one thread is
+//! enough for a few MiB; a pool (rayon) would save 20 µs of hundreds and bring five crates.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use super::reduce::Control;
+
+/// Bytes of a chunk, about: a few tens of microseconds.
+pub(super) const CHUNK: usize = 1 << 20;
+
+/// Below this many bytes one thread does it all.
+const LARGE: usize = 8 << 20;
+
+/// What stops the workers.
+pub(super) struct Halt<'a> {
+    control: Control<'a>,
+    stopped: AtomicBool,
+}
+
+impl<'a> Halt<'a> {
+    pub(super) fn new(control: Control<'a>) -> Self {
+        Self { control, stopped: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) || self.control.is_cancelled()
+    }
+
+    /// Stops the workers, because what is known is enough.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells those who follow the work of `elements` more that are done with.
+    pub(super) fn add(&self, elements: usize) {
+        self.control.add(elements);
+    }
+}
+
+/// Lets workers, at most as many as `threads` says, do `chunks` of work; gives what each of them gives.
+///
+/// A worker asks for chunks until there are no more of them, or `halt` is on. Without `threads` there are as many workers
+/// as cores for large work, and one for small.
+pub(super) fn share<R: Send>(
+    chunks: usize,
+    threads: Option<usize>,
+    halt: &Halt,
+    work: impl Fn(&dyn Fn() -> Option<usize>) -> R + Sync,
+) -> Vec<R> {
+    let counter = AtomicUsize::new(0);
+    let next = || {
+        let chunk = if halt.is_on() { chunks } else { counter.fetch_add(1, Ordering::Relaxed) };
+        (chunk < chunks).then_some(chunk)
+    };
+    let threads = threads.unwrap_or_else(|| {
+        let large = chunks.saturating_mul(CHUNK) >= LARGE;
+        if large { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 }
+    });
+    let work = || work(&next);
+    thread::scope(|scope| {
+        // One thread less is no reason to fail.
+        let others: Vec<_> = (1..threads.min(chunks))
+            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut given = vec![work()];
+        for other in others {
+            given.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        given
+    })
+}
