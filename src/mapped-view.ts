@@ -2,7 +2,8 @@
  * MappedView: a part of a mapped file. What needs the file, or is faster beside it, is here; everything else is NdView.
  *
  * The methods are thin: arguments are settled by the pure layer, and one native call does the work on the mapping itself,
- * which also holds for elements that no typed array can show.
+ * which also holds for elements that no typed array can show. Past 400 lines: each operation has two methods, and each
+ * method its contract.
  */
 import { constants } from 'node:buffer'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
