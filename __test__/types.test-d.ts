@@ -219,6 +219,22 @@ toTensorArgs(file32, 'torch')
 
 export { chunk, longTensor, tfTensor }
 
+// Operations with a second operand
+same<ReturnType<typeof file64.takeSync>, NdView<'int64'>>(true)
+same<Awaited<ReturnType<typeof file32.take>>, NdView<'float32'>>(true)
+same<Awaited<ReturnType<typeof file32.topk>>['indices'], number[]>(true)
+same<ReturnType<typeof file32.dotSync>, number | NdView<'float64'>>(true)
+same<ReturnType<typeof file64.dotSync>, bigint | NdView<'int64'>>(true)
+same<ReturnType<typeof byShape.dotSync>, number | NdView<'uint64'>>(true)
+same<ReturnType<typeof file32.histogramSync>['edges'], number[]>(true)
+same<Awaited<ReturnType<typeof file32.equals>>, boolean>(true)
+file32.takeSync([[0, 1n]], { axis: -1 })
+file32.allCloseSync(file64, { rtol: 0, equalNaN: true })
+// @ts-expect-error: no such metric
+file32.topkSync([1], 1, { metric: 'cos' })
+// @ts-expect-error: k is missing
+file32.topkSync([1])
+
 // Chunks
 same<ReturnType<typeof file32.chunks>, AsyncGenerator<MappedView<'float32'>, undefined, undefined>>(true)
 same<Awaited<ReturnType<typeof mapChunks<number>>>, number[]>(true)

@@ -1,10 +1,10 @@
 //! Products of vectors.
 //!
 //! Each row along the last axis with one vector: the walk of a sum over that axis, with a second operand. Products of
-//! floats are made and added as float64, with the error of each block kept as in a sum; float32 in lanes of float32
-//! would save instructions and no time, where rows come from memory. Integers are exact. The crates for this (simsimd and
-//! its successor numkong, in C, need a C compiler for every target; they take slices, and add float32 as float32) give
-//! nothing that the memory does not limit.
+//! floats are made and added as float64, with the error of each block kept as in a sum; a vector that meets many rows is
+//! made float64 once. For 512,000 rows of 384 float32 that takes 61 ms of one processor, where numpy's BLAS and its search
+//! for the best ten take 75. Integers are exact. The crate simsimd was not taken: it compiles C for each target, and its
+//! functions take slices, which mapped memory must not be given as. It was not measured.
 
 use std::marker::PhantomData;
 
