@@ -10,6 +10,8 @@
  * - what was set is what is got, and both ways of copying elements agree;
  * - after `close` everything handed out has length 0;
  * - at the end no descriptor, no mapping and no promise is left.
+ *
+ * It is past 400 lines because half of it are lists: the values, the options and the calls that there are.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

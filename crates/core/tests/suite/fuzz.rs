@@ -14,10 +14,10 @@ pub(crate) mod targets;
 
 const SEED: u64 = 20_261_124;
 /// Mutated inputs for each target.
-const CASES: usize = if cfg!(miri) { 5 } else { 2_000 };
+const CASES: usize = if cfg!(miri) { 20 } else { 2_000 };
 
 /// Of the corpus every file, but for Miri, which takes a thousand times as long as the machine.
-const STEP: usize = if cfg!(miri) { 40 } else { 1 };
+const STEP: usize = if cfg!(miri) { 20 } else { 1 };
 
 /// Bytes alive at once that a target may need for any input: the buffer that zip directories are read with.
 const ALLOWED: usize = 1 << 19;
@@ -137,12 +137,12 @@ fn mutate(input: &mut Vec<u8>, random: &mut Random, others: &[Vec<u8>]) {
     }
 }
 
-/// Every file of a folder in the order of their names; none where there is no folder.
+/// The files of a folder in the order of their names; none where there is no folder.
 fn files(folder: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names.iter().step_by(STEP).map(|name| std::fs::read(folder.join(name)).unwrap()).collect()
 }
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -175,9 +175,13 @@ fn attempt(name: &str, target: targets::Target, input: &[u8], what: &str) {
 fn every_target_holds_for_its_corpus_and_for_mutations_of_it() {
     println!("seed {SEED}");
     for (name, target) in targets::TARGETS {
+        // Miri is after unsafe code, and of what is run here only the kernels have any.
+        if cfg!(miri) && name != "layout" {
+            continue;
+        }
         let corpus = corpus(name);
         assert!(!corpus.is_empty(), "{name} has no corpus");
-        for (i, input) in corpus.iter().enumerate().step_by(STEP) {
+        for (i, input) in corpus.iter().enumerate() {
             attempt(name, target, input, &format!("file {i} of the corpus"));
         }
         let mut random = Random(SEED);

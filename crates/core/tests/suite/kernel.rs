@@ -237,7 +237,7 @@ fn halves_round_to_the_nearest_and_ties_to_even() {
 
 #[test]
 fn every_half_survives_a_wider_float() {
-    for bits in 0..=u16::MAX {
+    for bits in (0..=u16::MAX).step_by(if cfg!(miri) { 997 } else { 1 }) {
         let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
         if !half.is_nan() {
             assert_eq!(converted::<f32, f16>(converted::<f16, f32>(half)).to_bits(), bits);
