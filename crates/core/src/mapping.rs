@@ -3,7 +3,8 @@
 //! A [`Mapping`] is owned through an `Arc` by everything that may touch its bytes: the array, work under way, and
 //! (in the Node.js binding) each buffer that JavaScript holds. The last owner unmaps. Nothing here, and nothing in
 //! this crate's safe interface, makes a Rust reference to mapped bytes: another process may write a shared mapping at
-//! any time, and the clean pages of a private one follow the file.
+//! any time, and the clean pages of a private one follow the file. Past 400 lines: what a mapping is on each system, how
+//! it ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
 
 pub(crate) mod private;
 

@@ -1,4 +1,4 @@
-//! Linux, macOS and the BSDs.
+//! Linux, macOS and the BSDs. Past 400 lines: one small function for each call, with the facts of its safety.
 
 mod pages;
 
