@@ -3,6 +3,8 @@
  *
  * The core's tests kill and refuse every system call of a commit, and hold every answer against a model
  * (crates/core/tests/suite/commit.rs and dirty.rs); here is what JavaScript sees, and what others read afterwards.
+ *
+ * Past 400 lines: dirty pages, commits and what may come between them share one way of looking at a file.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

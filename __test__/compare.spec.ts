@@ -2,26 +2,10 @@
 import { join } from 'node:path'
 import test from 'ava'
 import { createSync, isMmapError, type MappedView, NdView } from '../src/index.js'
-import { folder, isPending } from './helpers.js'
+import { folder, isPending, refusal } from './helpers.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: wrong on purpose
 type Any = any
-type Code = { code?: string; message?: string }
-
-async function refusal(call: (sync: string) => unknown): Promise<Code> {
-  const settle = async (sync: string): Promise<Code> => {
-    try {
-      await call(sync)
-      return {}
-    } catch (error) {
-      return error as Code
-    }
-  }
-  const [promised, sync] = [await settle(''), await settle('Sync')]
-  if (promised.code !== sync.code) throw new Error(`rejects with ${promised.code}, throws ${sync.code}`)
-  return promised
-}
-
 test('histogram counts what is between its edges, the last one included', async (t) => {
   const dir = folder(t)
   using a = createSync(join(dir, 'a.npy'), Float64Array.of(0, 1, 1.5, 2, 3, 4))

@@ -268,3 +268,21 @@ export function parseValue(text: string, dtype: string): number | bigint {
   if (text === 'true' || text === 'false') return Number(text === 'true')
   return /int64|[iu]8|i64/.test(dtype) ? BigInt(text) : Number(text)
 }
+
+/** What an error says of itself. */
+export type Code = { code?: string; message?: string }
+
+/** The error of both forms of a call, the promise and the `...Sync` twin, which is one. */
+export async function refusal(call: (sync: string) => unknown): Promise<Code> {
+  const settle = async (sync: string): Promise<Code> => {
+    try {
+      await call(sync)
+      return {}
+    } catch (error) {
+      return error as Code
+    }
+  }
+  const [promised, sync] = [await settle(''), await settle('Sync')]
+  if (promised.code !== sync.code) throw new Error(`rejects with ${promised.code}, throws ${sync.code}`)
+  return promised
+}

@@ -12,6 +12,8 @@
  * - at the end no descriptor, no mapping and no promise is left.
  *
  * It is past 400 lines because half of it are lists: the values, the options and the calls that there are.
+ *
+ * Past 400 lines: the calls, the options and the model that they are checked against know one another.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

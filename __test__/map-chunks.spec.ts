@@ -1,4 +1,8 @@
-/** mapChunks: a function of one's own over the chunks of an array, in workers that are gone when the promise settles. */
+/**
+ * mapChunks: a function of one's own over the chunks of an array, in workers that are gone when the promise settles.
+ *
+ * Past 400 lines: its table of failures, each with a module of its own, is long.
+ */
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

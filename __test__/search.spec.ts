@@ -2,24 +2,7 @@
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync, isMmapError, type MappedView, type MmapArray, NdView, openSync } from '../src/index.js'
-import { folder, isPending, listOf, worker } from './helpers.js'
-
-type Code = { code?: string; message?: string }
-
-/** The error of both forms of a call, which is one. */
-async function refusal(call: (sync: string) => unknown): Promise<Code> {
-  const settle = async (sync: string): Promise<Code> => {
-    try {
-      await call(sync)
-      return {}
-    } catch (error) {
-      return error as Code
-    }
-  }
-  const [promised, sync] = [await settle(''), await settle('Sync')]
-  if (promised.code !== sync.code) throw new Error(`rejects with ${promised.code}, throws ${sync.code}`)
-  return promised
-}
+import { folder, isPending, listOf, refusal, worker } from './helpers.js'
 
 const floats = (t: ExecutionContext, shape: number[], values: number[], name = 'm.npy') =>
   createSync(join(folder(t), name), { data: Float32Array.from(values), shape })

@@ -4,9 +4,8 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use mmap_ndarray_core::fault::{Hook, listen};
@@ -16,7 +15,7 @@ use mmap_ndarray_core::{
 use ndarray::Array1;
 use tempfile::TempDir;
 
-use crate::support::outcome;
+use crate::support::{self, outcome};
 
 const VICTIM: &str = "MMAP_NDARRAY_TEST_COMMIT_VICTIM";
 const EOPNOTSUPP: i32 = 95;
@@ -181,28 +180,9 @@ fn be_killed(order: &str) {
     commit(&array, case.options).unwrap();
 }
 
-/// Runs the victim and kills it at the point; returns the point's name, none where the victim came to its end.
 fn kill_at(index: &str, number: u32, folder: &Path) -> Option<String> {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "commit::a_kill_at_any_step_leaves_old_and_new_elements_and_with_atomic_only_one_kind",
-            "--exact",
-        ])
-        .env(VICTIM, format!("{index} {number} {}", folder.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(victim.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let Some(call) = line.trim_end().strip_prefix("at ") else {
-        assert!(victim.wait().unwrap().success(), "{index} {number}: {line}");
-        return None;
-    };
-    victim.kill().unwrap();
-    assert!(!victim.wait().unwrap().success());
-    Some(call.to_owned())
+    let test = "commit::a_kill_at_any_step_leaves_old_and_new_elements_and_with_atomic_only_one_kind";
+    support::kill_at(test, (VICTIM, &format!("{index} {number} {}", folder.display())), folder)
 }
 
 #[test]

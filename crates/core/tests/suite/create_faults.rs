@@ -5,15 +5,16 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 
 use mmap_ndarray_core::fault::{Hook, listen};
 use mmap_ndarray_core::{CreateOptions, DType, DynMmapArray, Format, Mode, OpenOptions, Order, Raw, Writer};
 use tempfile::TempDir;
+
+use crate::support;
 
 /// Says what a victim has to do: the case, the number of the point, the folder.
 const VICTIM: &str = "MMAP_NDARRAY_TEST_VICTIM";
@@ -216,29 +217,9 @@ fn be_killed(order: &str) {
     case.create(&case.path(folder)).unwrap();
 }
 
-/// Runs the victim and kills it at the point; returns the point's name, none where the victim came to its end.
 fn kill_at(index: &str, number: u32, folder: &Path) -> Option<String> {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["create_faults::a_kill_at_any_step_leaves_the_old_file_or_the_new_one", "--exact"])
-        .env(VICTIM, format!("{index} {number} {}", folder.display()))
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(victim.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let Some(call) = line.trim_end().strip_prefix("at ") else {
-        assert!(victim.wait().unwrap().success(), "{index} {number}: {line}");
-        return None;
-    };
-    victim.kill().unwrap();
-    let status = victim.wait().unwrap();
-    #[cfg(unix)]
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
-    assert!(!status.success());
-    Some(call.to_owned())
+    let test = "create_faults::a_kill_at_any_step_leaves_the_old_file_or_the_new_one";
+    support::kill_at(test, (VICTIM, &format!("{index} {number} {}", folder.display())), folder)
 }
 
 /// Kills the creation of case `index` at every point; returns how many there were.

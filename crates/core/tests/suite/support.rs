@@ -1,7 +1,8 @@
 //! What the tests share: fixtures, and properties that are tried on the same values in every run.
 
-use std::io::Cursor;
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use mmap_ndarray_core::layout::contiguous_strides;
 use mmap_ndarray_core::{Entry, Format, Header, Order, Request, Result, format};
@@ -90,4 +91,30 @@ pub(crate) fn check<S: Strategy>(cases: u32, values: &S, property: impl Fn(S::Va
     if let Err(error) = runner.run(values, property) {
         panic!("{error}");
     }
+}
+
+/// Runs a test in a process of its own, as the victim that `order` makes of it, and kills it at the point where it says
+/// `at <call>` and waits; returns the call, none where the victim came to its end.
+pub(crate) fn kill_at(test: &str, order: (&str, &str), folder: &Path) -> Option<String> {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact"])
+        .env(order.0, order.1)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(victim.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let Some(call) = line.trim_end().strip_prefix("at ") else {
+        assert!(victim.wait().unwrap().success(), "{}: {line}", order.1);
+        return None;
+    };
+    victim.kill().unwrap();
+    let status = victim.wait().unwrap();
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    assert!(!status.success());
+    Some(call.to_owned())
 }
