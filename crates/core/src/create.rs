@@ -34,13 +34,15 @@ pub struct CreateOptions {
     pub overwrite: bool,
     /// Reserve the disk space first, so that a full disk is `ENOSPC` here and not a fault on a later store.
     pub reserve: bool,
+    /// Bytes of address space kept ahead for growth of the array that is returned.
+    pub capacity: u64,
 }
 
 impl CreateOptions {
     /// C order, no overwriting, space reserved.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, order: Order::C, overwrite: false, reserve: true }
+        Self { format, order: Order::C, overwrite: false, reserve: true, capacity: 0 }
     }
 
     /// The options of [`CreateOptions::new`] with the format that the file name's extension names.
@@ -74,6 +76,7 @@ pub struct Writer {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
+    capacity: u64,
     /// The file to be replaced, locked.
     held: Option<File>,
     folder: Folder,
@@ -153,6 +156,7 @@ impl Writer {
             target,
             path: path.to_path_buf(),
             overwrite: options.overwrite,
+            capacity: options.capacity,
             held: replaced.map(|(_, held)| held),
             folder,
         })
@@ -168,6 +172,11 @@ impl Writer {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Bytes of address space to keep ahead.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// Writes `bytes` at byte `offset` of the data.

@@ -211,6 +211,25 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The file was made longer or shorter by somebody else, or is another array now.
+    #[error("{}the file is not as this array knows it: {reason}", At(path))]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected, and what to do.
+        reason: String,
+    },
+
+    /// The array is being made longer or shorter already.
+    #[error(
+        "{}the array is being appended to or resized already; wait for that to end, then try again",
+        At(path)
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// More than this process can address, or than a format can say.
     #[error("{}too large: {reason}", At(path))]
     TooLarge {
@@ -270,7 +289,8 @@ impl Error {
             Self::Closed { .. } => "ERR_CLOSED",
             Self::MappingLost { .. } => "ERR_MAPPING_LOST",
             Self::Locked { .. } => "ERR_LOCKED",
-            Self::Stale { .. } => "ERR_STALE",
+            Self::Stale { .. } | Self::Outdated { .. } => "ERR_STALE",
+            Self::Busy { .. } => "ERR_INVALID_STATE",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             Self::OutOfRange { .. } => "ERR_OUT_OF_RANGE",
@@ -318,6 +338,8 @@ impl Error {
             | Self::MappingLost { path, .. }
             | Self::Locked { path }
             | Self::Stale { path }
+            | Self::Outdated { path, .. }
+            | Self::Busy { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
             Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => return None,
@@ -343,6 +365,8 @@ impl Error {
             | Self::MappingLost { path, .. }
             | Self::Locked { path }
             | Self::Stale { path }
+            | Self::Outdated { path, .. }
+            | Self::Busy { path }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
             Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => None,
@@ -383,6 +407,10 @@ impl Error {
 
     pub(crate) fn too_large(reason: impl Into<String>) -> Self {
         Self::TooLarge { path: PathBuf::new(), reason: reason.into() }
+    }
+
+    pub(crate) fn outdated(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Outdated { path: path.to_path_buf(), reason: reason.into() }
     }
 
     pub(crate) fn out_of_range(reason: impl Into<String>) -> Self {

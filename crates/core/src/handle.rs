@@ -32,6 +32,8 @@ pub struct Handle {
 struct Named {
     handle: Handle,
     header: Header,
+    /// Whether the file ended with the array when it was opened.
+    whole: bool,
     mapping: Weak<Mapping>,
 }
 
@@ -52,24 +54,24 @@ pub(crate) fn this_process() -> u128 {
 }
 
 /// Makes an array known under its handle.
-pub(crate) fn publish(handle: &Handle, header: &Header, mapping: Weak<Mapping>) {
+pub(crate) fn publish(handle: &Handle, header: &Header, whole: bool, mapping: Weak<Mapping>) {
     let mut named = named();
     if named.contains_key(&handle.id) {
         return;
     }
     named.retain(|_, entry| entry.mapping.strong_count() > 0);
-    named.insert(handle.id, Named { handle: handle.clone(), header: header.clone(), mapping });
+    named.insert(handle.id, Named { handle: handle.clone(), header: header.clone(), whole, mapping });
 }
 
 /// The array that `handle` was made from, if it was made in this process and the mapping is there still.
 fn find(handle: &Handle) -> Option<DynMmapArray> {
     let named = named();
-    let Named { handle: made, header, mapping } = named.get(&handle.id)?;
+    let Named { handle: made, header, whole, mapping } = named.get(&handle.id)?;
     // All of it: a handle that was changed is a name of something else.
     if made != handle {
         return None;
     }
-    DynMmapArray::found(made, header.clone(), mapping.upgrade()?)
+    DynMmapArray::found(made, header.clone(), *whole, mapping.upgrade()?)
 }
 
 /// Opens what `handle` names: the same mapping in the process that made it while the array is open there, else the

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -25,8 +25,9 @@ use crate::sys::{self, Zeros};
 /// 1. `as_ptr()..as_ptr() + len()` is mapped and may be read for as long as the `Mapping` lives. It may be written as well: a
 ///    private mapping is writable whatever the file's permissions, and one that the system would only map for reading
 ///    ([`Mode::ReadOnly`] where memory is promised strictly) is made so page by page by the guard.
-/// 2. The range lay inside the file when it was mapped. A page that the file has lost since is replaced by zeros when it
-///    is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
+/// 2. The array's part of the range lay inside the file when it was mapped, or when the array grew. Behind it may follow
+///    addresses kept for more of that, which the file does not have yet. A page that the file has not, or not any more, is
+///    replaced by zeros when it is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
 ///    After [`Mapping::retire`] the range holds zero pages of its own, and the file is out of reach.
 /// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
 ///    must be acceptable to the reader.
@@ -36,13 +37,16 @@ pub struct Mapping {
     backing: Mutex<Backing>,
     /// `None` for an empty range: there is nothing to map.
     region: Option<MmapRaw>,
+    /// Bytes of the array, and those kept behind it.
     len: usize,
-    /// Byte of the file where the range ends.
-    end: u64,
+    /// Byte of the file where the range starts.
+    offset: u64,
+    /// Bytes of the array, as far as known here: the file is no shorter.
+    live: AtomicUsize,
+    /// Whether somebody is at work on the length of the file.
+    growing: AtomicBool,
     /// How many leases there are; `None` after the last one has ended.
     users: Mutex<Option<usize>>,
-    /// Whether the file's lock is to be given back.
-    locked: bool,
     mode: Mode,
     /// Whether somebody has been told of a loss.
     told: AtomicBool,
@@ -56,12 +60,19 @@ struct Backing {
     guarded: Option<Registration>,
     /// What was lost before `retire`.
     lost: Option<Loss>,
+    /// The file's lock, if it is to be given back.
+    lock: Option<Arc<Held>>,
 }
 
+/// A lock that several mappings of one file hold together; the last to let go of it gives it back.
+#[derive(Debug)]
+struct Held(Arc<File>);
+
 impl Mapping {
-    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on.
+    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on, and keeps addresses for `reserve` bytes
+    /// behind them, or fewer where there are not so many.
     ///
-    /// The caller has checked that the file holds them.
+    /// The caller has checked that the file holds the first `len`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
@@ -70,35 +81,137 @@ impl Mapping {
         locked: bool,
         offset: u64,
         len: u64,
+        reserve: u64,
         mode: Mode,
         path: &Path,
     ) -> Result<Self> {
-        let Some(size) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
+        let file = Arc::new(file);
+        let lock = locked.then(|| Arc::new(Held(Arc::clone(&file))));
+        Self::of(file, lock, offset, len, reserve, mode, path)
+    }
+
+    /// Maps the same file once more, for an array of `len` bytes and addresses for `reserve` behind it. A lock is held
+    /// together.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after [`retire`](Self::retire), and those of [`new`](Self::new).
+    pub(crate) fn again(&self, len: u64, reserve: u64, path: &Path) -> Result<Self> {
+        let backing = self.backing();
+        let closed = || Error::Closed { path: path.to_path_buf() };
+        let (file, lock) = (backing.file.clone().ok_or_else(closed)?, backing.lock.clone());
+        drop(backing);
+        Self::of(file, lock, self.offset, len, reserve, self.mode, path)
+    }
+
+    fn of(
+        file: Arc<File>,
+        lock: Option<Arc<Held>>,
+        offset: u64,
+        len: u64,
+        reserve: u64,
+        mode: Mode,
+        path: &Path,
+    ) -> Result<Self> {
+        let Some(live) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
                 isize::MAX
             ))
             .at(path));
         };
-        let end = offset.saturating_add(len);
-        let mut backing = Backing { file: None, guarded: None, lost: None };
+        let mut backing = Backing { file: None, guarded: None, lost: None, lock };
         let mut region = None;
+        let mut size = size_with_reserve(live, reserve);
         if size > 0 {
-            let (pages, read_only) =
-                map(&file, offset, size, mode).map_err(|error| Error::io("mmap", path, error))?;
+            let (pages, read_only) = loop {
+                match map(&file, offset, size, mode) {
+                    Err(error) if size > live && is_out_of_memory(&error) => {
+                        size = live + (size - live) / 2;
+                        if size - live < LEAST_RESERVE {
+                            size = live;
+                        }
+                    }
+                    done => break done.map_err(|error| Error::io("mmap", path, error))?,
+                }
+            };
             if guard::is_enabled() {
                 let place = place(&pages, size, &file, offset, mode, read_only);
+                let before = pages.as_ptr().addr() - place.start;
                 let guarded =
                     Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
+                guarded.set_live(before + live);
                 backing.guarded = Some(guarded);
             }
             region = Some(pages);
         }
-        backing.file = Some(Arc::new(file));
-        let backing = Mutex::new(backing);
-        let users = Mutex::new(Some(0));
-        let told = AtomicBool::new(false);
-        Ok(Self { backing, region, len: size, end, users, locked, mode, told })
+        backing.file = Some(file);
+        Ok(Self {
+            backing: Mutex::new(backing),
+            region,
+            len: size,
+            offset,
+            live: AtomicUsize::new(live),
+            growing: AtomicBool::new(false),
+            users: Mutex::new(Some(0)),
+            mode,
+            told: AtomicBool::new(false),
+        })
+    }
+
+    /// The file; `None` after [`retire`](Self::retire).
+    pub(crate) fn file(&self) -> Option<Arc<File>> {
+        self.backing().file.clone()
+    }
+
+    /// Whether the caller may work on the length of the file: nobody else who shares this mapping does, until `release`.
+    pub(crate) fn claim(&self) -> bool {
+        !self.growing.swap(true, Ordering::Acquire)
+    }
+
+    /// Ends what `claim` has begun.
+    pub(crate) fn release(&self) {
+        self.growing.store(false, Ordering::Release);
+    }
+
+    /// The array has `len` bytes now, and the file at least as many.
+    pub(crate) fn set_live(&self, len: u64) {
+        // No more than is mapped: there is another mapping for the rest.
+        let live = usize::try_from(len).unwrap_or(usize::MAX).min(self.len);
+        self.live.store(live, Ordering::Release);
+        if let (Some(region), Some(guarded)) = (&self.region, &self.backing().guarded) {
+            guarded.set_live((region.as_ptr().addr() & (sys::page_size() - 1)) + live);
+        }
+    }
+
+    /// Puts the file's pages back behind the array, where somebody has touched them before the file had them.
+    ///
+    /// # Errors
+    /// What the system said; then a later call tries again.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        let backing = self.backing();
+        let (Some(region), Some(file), Some(guarded)) = (&self.region, &backing.file, &backing.guarded)
+        else {
+            return Ok(());
+        };
+        if !guarded.take_strayed() {
+            return Ok(());
+        }
+        let page = sys::page_size();
+        let first = region.as_mut_ptr();
+        let from = (first.addr() + self.live.load(Ordering::Acquire)).next_multiple_of(page);
+        let end = (first.addr() + self.len).next_multiple_of(page);
+        if from >= end {
+            return Ok(());
+        }
+        // What is before the range in memory is so in the file, so this is a page of it.
+        let offset = self.offset.saturating_sub(first.addr() as u64).saturating_add(from as u64);
+        let (shared, read_only) = (self.mode == Mode::ReadWrite, guarded.is_read_only());
+        // SAFETY:
+        // - whole pages of the mapping that `region` owns, behind the array.
+        // - nobody has a reference to them (fact 3 of `Mapping`).
+        let mapped =
+            unsafe { sys::map_again(first.with_addr(from), end - from, file, offset, shared, read_only) };
+        mapped.inspect_err(|_| guarded.stray())
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -112,7 +225,7 @@ impl Mapping {
         self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), MmapRaw::as_mut_ptr)
     }
 
-    /// Length in bytes.
+    /// Length in bytes: of the array, and of what is kept behind it for growth.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -132,7 +245,7 @@ impl Mapping {
     }
 
     /// Notes a loss that was found without a fault.
-    fn lose(&self, loss: Loss) {
+    pub(crate) fn lose(&self, loss: Loss) {
         let mut backing = self.backing();
         match &backing.guarded {
             Some(guarded) => guarded.lose(loss),
@@ -167,18 +280,19 @@ impl Mapping {
     pub(crate) fn flush(&self, offset: usize, len: usize) -> io::Result<()> {
         // Held for the call, so that a `retire` meanwhile does not close it.
         let file = self.backing().file.clone();
-        match (&self.region, file) {
-            (Some(region), Some(file)) if self.mode == Mode::ReadWrite && len > 0 => {
-                region.flush_range(offset, len)?;
-                file.sync_data()?;
-                // The system calls it a success, too, when the file has become shorter than what was stored.
-                if file.metadata()?.len() < self.end {
-                    self.lose(Loss::Truncated);
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        let Some(file) = file.filter(|_| self.mode == Mode::ReadWrite) else {
+            return Ok(());
+        };
+        if let Some(region) = self.region.as_ref().filter(|_| len > 0) {
+            region.flush_range(offset, len)?;
         }
+        // Without elements as well: there may have been some, and the header says that there are none.
+        file.sync_data()?;
+        // The system calls it a success, too, when the file has become shorter than what was stored.
+        if file.metadata()?.len() < self.offset.saturating_add(self.live.load(Ordering::Acquire) as u64) {
+            self.lose(Loss::Truncated);
+        }
+        Ok(())
     }
 
     /// Counts one more lease; false after the last one has ended.
@@ -218,8 +332,10 @@ impl Mapping {
             return Ok(());
         };
         let replaced = self.replace_with_zeros(&mut backing);
+        drop(file);
         // Closing the file would do it, but not while a flush holds it, or a duplicate of its handle (Windows).
-        let unlocked = if self.locked { file.unlock() } else { Ok(()) };
+        let held = backing.lock.take().and_then(Arc::into_inner);
+        let unlocked = held.map_or(Ok(()), |Held(file)| file.unlock());
         replaced?;
         backing.file = None;
         unlocked
@@ -252,6 +368,17 @@ impl Mapping {
             }
         }
     }
+}
+
+/// Reserves smaller than this are not worth another try.
+const LEAST_RESERVE: usize = 1 << 20;
+
+/// Bytes to map for an array of `live`, where `reserve` more are wanted.
+fn size_with_reserve(live: usize, reserve: u64) -> usize {
+    let reserve = usize::try_from(reserve).unwrap_or(usize::MAX).min(isize::MAX.cast_unsigned());
+    // A range that ends where addresses end is refused by the system, not by arithmetic.
+    let most = isize::MAX.cast_unsigned() & !(sys::page_size() - 1);
+    if sys::MAPS_PAST_END { live.saturating_add(reserve).min(most.max(live)) } else { live }
 }
 
 /// What the guard must know of the pages that hold a mapped range.

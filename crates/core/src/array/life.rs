@@ -38,10 +38,26 @@ impl DynMmapArray {
     }
 
     /// The array that a handle was made from, whose mapping is there still.
-    pub(crate) fn found(handle: &Handle, header: Header, mapping: Arc<Mapping>) -> Option<Self> {
+    pub(crate) fn found(handle: &Handle, header: Header, whole: bool, mapping: Arc<Mapping>) -> Option<Self> {
         let Handle { path, options, id, .. } = handle;
         let OpenOptions { mode, lock, name, identity, .. } = options.clone();
-        Some(Self { header, mapping, mode, path: path.clone(), identity: identity?, lock, name, id: *id })
+        let (path, identity) = (path.clone(), identity?);
+        let (growable, earlier) = (None, Vec::new());
+        let id = *id;
+        Some(Self {
+            header,
+            mapping,
+            mode,
+            path,
+            identity,
+            lock,
+            name,
+            id,
+            whole,
+            capacity: 0,
+            growable,
+            earlier,
+        })
     }
 
     /// A name for this array that is plain data, for [`attach`](crate::attach) in another thread or process.
@@ -62,7 +78,7 @@ impl DynMmapArray {
         };
         let handle =
             Handle { path: self.path.clone(), options, process: handle::this_process(), id: self.id };
-        handle::publish(&handle, header, Arc::downgrade(&self.mapping));
+        handle::publish(&handle, header, self.whole, Arc::downgrade(&self.mapping));
         handle
     }
 

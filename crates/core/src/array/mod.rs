@@ -3,14 +3,15 @@
 //! [`DynMmapArray`] is any array that can be opened. [`MmapArray<A>`] is one whose elements are of type `A`, in the
 //! order and alignment of this machine, so that ndarray can look at them in place.
 
+mod grow;
 mod life;
 mod typed;
 
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use ndarray::{Array, IxDyn};
 
@@ -19,6 +20,7 @@ use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
 use crate::file::{self, Identity, Lock};
 use crate::format::{Format, Raw, Request};
+use crate::grow::Growable;
 use crate::guard::Loss;
 use crate::header::Header;
 use crate::kernel::{self, Element, RawView};
@@ -49,6 +51,9 @@ pub struct OpenOptions {
     pub lock: Option<Lock>,
     /// The file expected: [`Error::Stale`] where the path names another, or none.
     pub identity: Option<Identity>,
+    /// Bytes of address space kept ahead for growth; fewer where there are not so many, none where mappings end with
+    /// their file (macOS, Windows).
+    pub capacity: u64,
 }
 
 impl OpenOptions {
@@ -65,6 +70,7 @@ impl OpenOptions {
             raw: None,
             lock: None,
             identity: None,
+            capacity: 0,
         }
     }
 }
@@ -84,8 +90,15 @@ pub struct DynMmapArray {
     identity: Identity,
     lock: Option<Lock>,
     name: Option<String>,
-    /// Tells the mapping from every other of this process.
+    /// Tells the mapping, and the length that the array has of it, from every other of this process.
     id: u64,
+    /// Whether the file ended with the array when it was opened.
+    whole: bool,
+    capacity: u64,
+    /// How it grows, once that was asked.
+    growable: Option<Growable>,
+    /// Mappings that it has outgrown, which others may still use.
+    earlier: Vec<Weak<Mapping>>,
 }
 
 impl DynMmapArray {
@@ -122,7 +135,9 @@ impl DynMmapArray {
                 actual: header.shape().to_vec(),
             });
         }
-        Ok(Self { name: name.clone(), ..Self::map(file, header, *mode, path, *lock)? })
+        let whole = header.file_len() == len;
+        let array = Self::map(file, header, *mode, path, *lock, options.capacity)?;
+        Ok(Self { name: name.clone(), whole, ..array })
     }
 
     /// Maps a file just written, for reading and writing.
@@ -131,18 +146,39 @@ impl DynMmapArray {
     /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
     pub fn from_writer(writer: Writer) -> Result<Self> {
         // Mapped before it gets its name: a file that cannot be mapped replaces nothing.
-        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path(), None)?;
+        let (header, capacity) = (writer.header().clone(), writer.capacity());
+        let array = Self::map(writer.file()?, header, Mode::ReadWrite, writer.path(), None, capacity)?;
         writer.commit()?;
         Ok(array)
     }
 
-    fn map(file: File, header: Header, mode: Mode, path: &Path, lock: Option<Lock>) -> Result<Self> {
+    fn map(
+        file: File,
+        header: Header,
+        mode: Mode,
+        path: &Path,
+        lock: Option<Lock>,
+        capacity: u64,
+    ) -> Result<Self> {
         let identity = file::identify(&file, path)?;
         let (offset, len) = (header.data_offset(), header.data_len());
-        let mapping = Mapping::new(file, lock.is_some(), offset, len, mode, path)?;
+        let mapping = Mapping::new(file, lock.is_some(), offset, len, capacity, mode, path)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (mapping, path) = (Arc::new(mapping), path.to_path_buf());
-        Ok(Self { header, mapping, mode, path, identity, lock, name: None, id })
+        Ok(Self {
+            header,
+            mapping,
+            mode,
+            path,
+            identity,
+            lock,
+            name: None,
+            id,
+            whole: true,
+            capacity,
+            growable: None,
+            earlier: Vec::new(),
+        })
     }
 
     /// Elements along each axis.
@@ -243,7 +279,7 @@ impl DynMmapArray {
     /// # Errors
     /// [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages have vanished, in every mode.
     pub fn flush(&self) -> Result<()> {
-        self.flush_range(0, self.mapping.len())
+        self.flush_range(0, usize::try_from(self.header.data_len()).unwrap_or(usize::MAX))
     }
 
     /// Brings `len` bytes from byte `offset` of the data on to the disk; nothing to do in the private modes.
@@ -252,10 +288,10 @@ impl DynMmapArray {
     /// [`Error::OutOfRange`] outside the data, [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages
     /// have vanished, in every mode, when what is left has been brought to the disk.
     pub fn flush_range(&self, offset: usize, len: usize) -> Result<()> {
-        if offset.checked_add(len).is_none_or(|end| end > self.mapping.len()) {
+        let size = self.header.data_len();
+        if offset.checked_add(len).is_none_or(|end| end as u64 > size) {
             return Err(Error::out_of_range(format!(
-                "{len} bytes at byte {offset} are outside the {} bytes of the array",
-                self.mapping.len()
+                "{len} bytes at byte {offset} are outside the {size} bytes of the array"
             )));
         }
         self.mapping.flush(offset, len).map_err(|error| Error::io("msync", &self.path, error))?;

@@ -57,6 +57,17 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Fills `bytes` from byte `offset` on, without moving the file's position.
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    fault::point("read")?;
+    file.read_exact_at(bytes, offset)
+}
+
+/// Makes the file `len` bytes long, which is shorter than it was.
+pub(crate) fn cut(file: &File, len: u64) -> io::Result<()> {
+    super::set_len(file, len)
+}
+
 /// Opens a file that has no name yet in `folder`, where the system and the file system have such files.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn open_unnamed(options: &mut OpenOptions, folder: &Path) -> io::Result<Option<File>> {
@@ -248,6 +259,62 @@ pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize, zeros: Zeros
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether a mapping may go on past the end of its file, and shows what the file has there later.
+pub(crate) const MAPS_PAST_END: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Maps `len` bytes of `file` from byte `offset` on to `start`, in the place of what is mapped there; all of them are whole
+/// pages.
+///
+/// # Safety
+/// The pages are a mapping of the caller's, and nobody has a reference to them.
+pub(crate) unsafe fn map_again(
+    start: *mut u8,
+    len: usize,
+    file: &File,
+    offset: u64,
+    shared: bool,
+    read_only: bool,
+) -> io::Result<()> {
+    fault::point("mmap")?;
+    let Ok(offset) = libc::off_t::try_from(offset) else {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    };
+    let protection = if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
+    let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    let flags = kind | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    // SAFETY:
+    // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
+    // - the descriptor is open: `file` is borrowed for the call.
+    let mapped = unsafe { libc::mmap(start.cast(), len, protection, flags, file.as_raw_fd(), offset) };
+    if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets disk space aside for `len` bytes from byte `offset` on, while the file stays as long as it is.
+///
+/// File systems that cannot do that are asked when the bytes are written.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn reserve_past(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let (Ok(start), Ok(size)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len)) else {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    };
+    loop {
+        match fallocate(file, libc::FALLOC_FL_KEEP_SIZE, start, size) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
+                return Ok(());
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Nothing sets space aside here; the bytes ask for it when they are written.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn reserve_past(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes the file `len` bytes long with the disk space behind it, so that a full disk is an error now and not a
 /// fault on a later store.
 ///
@@ -259,7 +326,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     };
     loop {
-        match fallocate(file, size) {
+        match fallocate(file, 0, 0, size) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
                 return super::set_len(file, len);
@@ -270,12 +337,12 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn fallocate(file: &File, len: libc::off64_t) -> io::Result<()> {
+fn fallocate(file: &File, mode: libc::c_int, start: libc::off64_t, len: libc::off64_t) -> io::Result<()> {
     fault::point("fallocate")?;
     // SAFETY:
     // - the descriptor is open: `file` is borrowed for the call.
     // - fallocate reads no memory of ours.
-    let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, len) };
+    let done = unsafe { libc::fallocate64(file.as_raw_fd(), mode, start, len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -73,6 +73,52 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+/// Fills `bytes` from byte `offset` on; the file's position moves, and nothing here reads it.
+pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    fault::point("read")?;
+    while !bytes.is_empty() {
+        match file.seek_read(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                bytes = bytes.get_mut(read..).unwrap_or_default();
+                offset = offset.saturating_add(read as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the file `len` bytes long, which is shorter than it was; refused while it is mapped (1224, `EBUSY`).
+pub(crate) fn cut(file: &File, len: u64) -> io::Result<()> {
+    super::set_len(file, len)
+}
+
+/// Whether a mapping may go on past the end of its file: here it would make the file longer.
+pub(crate) const MAPS_PAST_END: bool = false;
+
+/// Never called: no mapping goes on past the end of its file here.
+///
+/// # Safety
+/// None is needed: nothing is done.
+pub(crate) unsafe fn map_again(
+    _start: *mut u8,
+    _len: usize,
+    _file: &File,
+    _offset: u64,
+    _shared: bool,
+    _read_only: bool,
+) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing sets space aside here; the bytes ask for it when they are written.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn reserve_past(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
+}
+
 /// No files without names here.
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
 pub(crate) fn open_unnamed(_options: &mut OpenOptions, _folder: &Path) -> io::Result<Option<File>> {
