@@ -29,6 +29,7 @@ import {
   checkShape,
   isContiguous,
   type Layout,
+  reach,
   reshapeLayout,
   sizeOf,
 } from './layout.js'
@@ -114,6 +115,19 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   /** The one way from a view to a view on the same data: every method below that makes one ends here. */
   protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
     return new NdViewBase(this.memory, layout, readOnly, this.root) as unknown as V
+  }
+
+  /** Gives this very view another layout: for an array that becomes longer or shorter. Views made from it keep theirs. */
+  protected reshapeTo({ shape, stride, offset }: Layout): void {
+    const view = this as { -readonly [K in keyof Layout]: Layout[K] }
+    view.shape = shape
+    view.stride = stride
+    view.offset = offset
+    const axes = this as unknown as { n0: number; n1: number; s0: number; s1: number }
+    axes.n0 = axis(shape, 0)
+    axes.s0 = axis(stride, 0)
+    axes.n1 = axis(shape, 1)
+    axes.s1 = axis(stride, 1)
   }
 
   /** The view itself, while its data is there: else throws the memory's `gone()` error. */
@@ -326,7 +340,9 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
       const message = `A view of shape ${list(this.shape)} with strides ${list(this.stride)} is not contiguous; ${hint}`
       throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
     }
-    return (size === 0 ? data.subarray(0, 0) : data.subarray(offset, offset + size)) as TypedArrayOf<D>
+    if (size === 0) return data.subarray(0, 0) as TypedArrayOf<D>
+    if (offset + size > data.length) throw this.memory.missing()
+    return data.subarray(offset, offset + size) as TypedArrayOf<D>
   }
 
   /** The axes in reverse: the transposed matrix. */
@@ -481,7 +497,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * there.
    */
   [Symbol.for('nodejs.util.inspect.custom')](depth: number): string {
-    if (depth < 0 || this.memory.isGone) return this.header()
+    const isThere = () => this.size === 0 || reach(this)[1] < this.memory.data.length
+    if (depth < 0 || this.memory.isGone || !isThere()) return this.header()
     return formatView(this.header(), this, this.dtype, (at) => this.memory.read(at))
   }
 }

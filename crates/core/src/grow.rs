@@ -29,6 +29,7 @@
 //! users of one mapping cannot.
 
 use std::fs::File;
+use std::io::Cursor;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::dtype::ByteOrder;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::format::{self, Format};
+use crate::format::{self, Format, Request};
 use crate::guard::Loss;
 use crate::header::Header;
 use crate::layout::{Order, contiguous_strides};
@@ -78,6 +79,14 @@ impl Growable {
             return refused("its file holds others as well");
         }
         let text = read_text(file, header, path)?;
+        if header.format() != Format::Raw {
+            // It is read again, and may have become another since the array was opened.
+            let request = Request { format: Some(header.format()), ..Request::default() };
+            let now = format::read(&mut Cursor::new(&text), u64::MAX, &request).map_err(|e| e.at(path))?;
+            if now != *header {
+                return Err(header_changed(path));
+            }
+        }
         if shape.is_empty() {
             return refused("it has no axis");
         }
@@ -98,6 +107,10 @@ impl Growable {
             _ => refused("its elements do not lie one after the other"),
         }
     }
+}
+
+fn header_changed(path: &Path) -> Error {
+    Error::outdated(path, "its header has changed. Call refresh() first")
 }
 
 /// The bytes of the file before the elements, which its format has a header in.
@@ -196,7 +209,7 @@ impl Growth {
         let path = &self.path;
         self.mapping.check(path)?;
         if read_text(&self.file, &self.old, path)? != self.growable.text {
-            return Err(Error::outdated(path, "its header has changed. Call refresh() first"));
+            return Err(header_changed(path));
         }
         fault::point("fstat").map_err(|error| Error::io("fstat", path, error))?;
         let len = self.file.metadata().map_err(|error| Error::io("fstat", path, error))?.len();

@@ -204,7 +204,7 @@ impl Mapping {
             return Ok(());
         }
         // What is before the range in memory is so in the file, so this is a page of it.
-        let offset = self.offset.saturating_sub(first.addr() as u64).saturating_add(from as u64);
+        let offset = self.offset.saturating_add((from - first.addr()) as u64);
         let (shared, read_only) = (self.mode == Mode::ReadWrite, guarded.is_read_only());
         // SAFETY:
         // - whole pages of the mapping that `region` owns, behind the array.

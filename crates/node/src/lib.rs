@@ -18,6 +18,7 @@ pub mod array;
 mod buffer;
 pub mod convert;
 pub mod error;
+pub mod grow;
 pub mod open;
 pub mod reduce;
 mod task;

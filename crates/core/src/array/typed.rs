@@ -239,9 +239,9 @@ impl<A: Element> MmapArray<A> {
         }
         let growth = self.array.begin_append(rows.len_of(Axis(axis)) as u64)?;
         // Where the last axis is the growing one the walk is that of Fortran order; parts of complex numbers stay together.
-        let whole = self.header().whole_shape().len();
-        let axes: Vec<usize> = (0..whole).rev().chain(whole..rows.ndim()).collect();
-        let rows = if axis == 0 { rows } else { rows.permuted_axes(IxDyn(&axes)) };
+        let ndim = self.header().whole_shape().len();
+        let walk: Vec<usize> = (0..ndim).rev().chain(ndim..rows.ndim()).collect();
+        let rows = if axis == 0 { rows } else { rows.permuted_axes(IxDyn(&walk)) };
         if rows.len() > BLOCK_LEN {
             growth.reserve()?;
         }

@@ -14,6 +14,8 @@ mod create;
 mod create_faults;
 mod dtype;
 mod formats;
+mod grow;
+mod grow_faults;
 mod guard;
 mod handle;
 mod kernel;
