@@ -130,7 +130,7 @@ linux(
     const found = JSON.parse(stdout)
     t.like(found, { files: 0, seen: 200 })
     // The heap breathes by some MiB; the least that one forgotten array takes would be twice as much.
-  t.true(found.anon < 20 * 2 ** 20, `private memory grew by ${found.anon} bytes`)
+    t.true(found.anon < 20 * 2 ** 20, `private memory grew by ${found.anon} bytes`)
     t.true(found.maps < 20, `there are ${found.maps} mappings more`)
   },
 )
