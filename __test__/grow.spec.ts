@@ -2,7 +2,8 @@
  * Arrays that grow: append, resize, refresh.
  *
  * The core's tests stop and refuse at every system call (crates/core/tests/suite/grow_faults.rs); here are forms of rows,
- * views, buffers, promises, other processes, full disks, kills at any moment, numpy and the seed.
+ * views, buffers, promises, other processes, full disks, kills at any moment, numpy and the seed. Past 400 lines: a
+ * third of it is tables, and a kill or a full disk takes a program of its own to show.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -172,7 +173,7 @@ test('one axis takes elements, every dtype takes its own, and complex numbers gr
   big.close()
 })
 
-test('every writable fixture of numpy grows, and keeps what it had', (t) => {
+test('every writable fixture of numpy grows, and keeps what it had', async (t) => {
   let grown = 0
   for (const { file, shape } of fixtures('npy')) {
     const copy = path(t)
@@ -189,9 +190,9 @@ test('every writable fixture of numpy grows, and keeps what it had', (t) => {
     } else {
       const order = a.stride[0] === 1 && a.ndim > 1 && a.shape[0] !== 1 ? a.ndim - 1 : 0
       const n = a.shape[order] as number
-      a.resizeSync(n + 3)
+      // A header made by hand may have no room.
+      if ((await code(() => a.resizeSync(n + 3))) === 'nothing') grown++
       a.resizeSync(n)
-      grown++
     }
     t.is(
       JSON.stringify(a.toArray(), (_, x) => (typeof x === 'bigint' ? `${x}` : x)),
@@ -251,7 +252,7 @@ test('resize: zeros, then shorter; views of what is gone say so, and nothing is 
     const a = createSync(path(t), { data: ramp(9000), shape: [3000, 3] }, { format })
     await a.resize(4000)
     t.deepEqual([a.shape, a.get(2999, 2), a.get(3000, 0), a.get(3999, 2)], [[4000, 3], 8999, 0, 0])
-    const [old, tail, data] = [a.view(), a.slice('3000:'), floats(a)]
+    const [old, tail, data] = [a.viewMut(), a.slice('3000:'), floats(a)]
     data.fill(7)
     a.resizeSync(10)
     t.deepEqual([a.shape, a.data.length, statSync(a.path).size], [
@@ -392,7 +393,7 @@ test('somebody else: another file at the path, another length, a file that was c
   t.deepEqual(a.toArray(), [0, 1, 2, 3, 4])
   truncateSync(file, statSync(file).size - 1)
   t.is(await code(() => a.append(5)), 'ERR_MAPPING_LOST')
-  t.throws(() => a.close(), undefined, 'told before')
+  t.notThrows(() => a.close(), 'it was told before')
   b.close()
   const c = createSync(file, ramp(3), { overwrite: true })
   renameSync(file, `${file}.moved`)

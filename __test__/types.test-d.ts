@@ -227,3 +227,13 @@ attachSync(JSON.parse(JSON.stringify(handle)))
 attachSync('a.npy')
 // @ts-expect-error: no such lock
 openSync('a.npy', { lock: 'none' })
+
+// Growth
+same<ReturnType<typeof file32.append>, Promise<void>>(true)
+same<ReturnType<typeof file32.refresh>, boolean>(true)
+file32.appendSync(Float32Array.of(1), { durable: true })
+file64.appendSync([1n])
+// @ts-expect-error: numbers for int64
+file64.appendSync([1])
+// @ts-expect-error: no such option
+file32.resizeSync(1, { durable: true })

@@ -28,16 +28,18 @@ export function blocksOf(source: Strided, type: ElementType, order: Order): Iter
   const count = BLOCK / itemsize
   const parts = function* (): Generator<[number, Uint8Array]> {
     for (let start = 0; start < size; start += count) {
-      if (data.length !== length) {
-        const message =
-          'The source was detached or changed its length while it was being read; nothing was written'
-        throw new MmapError(message, { code: 'ERR_INVALID_STATE' })
-      }
+      if (data.length !== length) throw sourceChanged()
       const part = gather(walk, start, Math.min(start + count, size))
       yield [start * itemsize, bytesOf(convert(part, source.dtype, dtype))]
     }
   }
   return parts()
+}
+
+/** The error for a source whose elements are gone before all were written. */
+export function sourceChanged(): MmapError {
+  const message = 'The source was detached or changed its length while it was being read; nothing was written'
+  return new MmapError(message, { code: 'ERR_INVALID_STATE' })
 }
 
 /** The axes of a Fortran-order walk as those of a C-order walk; the parts of a complex number stay together. */

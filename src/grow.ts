@@ -4,7 +4,7 @@
  * What appends without being awaited runs one after the other; what is synchronous is refused meanwhile.
  */
 import { constants } from 'node:buffer'
-import { BLOCK, blocksOf } from './blocks.js'
+import { BLOCK, blocksOf, sourceChanged } from './blocks.js'
 import { constructors, type DType, type ElementType, itemsizeOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import { sizeOf } from './layout.js'
@@ -42,7 +42,10 @@ export interface Rows {
   readonly count: number
   /** Bytes of all of them. */
   readonly size: number
-  readonly blocks: () => Iterable<[offset: number, bytes: Uint8Array]>
+  /** In parts, each a byte offset and bytes; to be gone through once. */
+  readonly blocks: Iterable<[offset: number, bytes: Uint8Array]>
+  /** All in one, where they lie that way already. */
+  readonly bytes?: Uint8Array
 }
 
 /**
@@ -57,10 +60,11 @@ export function rowsOf({ dtype, complex, shape, axis }: Growing, source: unknown
     const row = source as Float64Array
     const width = shape.length === 1 ? 1 : shape.length === 2 ? (shape[1] as number) : -1
     if (width > 0 && (row.length === width || width === 1)) {
-      return { count: row.length / width, size: row.byteLength, blocks: () => whole(row) }
+      const bytes = bytesOf(row)
+      return { count: row.length / width, size: bytes.length, blocks: whole(bytes, bytes.length), bytes }
     }
   }
-  if (Array.isArray(source) && source.length === 0) return { count: 0, size: 0, blocks: () => [] }
+  if (Array.isArray(source) && source.length === 0) return { count: 0, size: 0, blocks: [] }
   const found = toStrided(source, dtype)
   const rows =
     found.shape.length === shape.length - 1
@@ -80,14 +84,15 @@ export function rowsOf({ dtype, complex, shape, axis }: Growing, source: unknown
   return {
     count: rows.shape[axis] as number,
     size: sizeOf(rows.shape) * itemsizeOf(dtype),
-    blocks: () => blocksOf(rows, { dtype, complex }, axis === 0 ? 'C' : 'F'),
+    blocks: blocksOf(rows, { dtype, complex }, axis === 0 ? 'C' : 'F'),
   }
 }
 
-function* whole(row: Float64Array): Generator<[number, Uint8Array]> {
-  const bytes = bytesOf(row)
-  for (let start = 0; start < bytes.length; start += BLOCK)
+function* whole(bytes: Uint8Array, size: number): Generator<[number, Uint8Array]> {
+  for (let start = 0; start < size; start += BLOCK) {
+    if (bytes.length !== size) throw sourceChanged()
     yield [start, bytes.subarray(start, start + BLOCK)]
+  }
 }
 
 /** Throws ERR_TOO_LARGE for an array that the runtime could not show, before the file is touched. */
@@ -100,17 +105,16 @@ export function checkLength({ file, shape, axis, dtype }: Growing, rows: number)
 }
 
 /** Appends rows before it returns. */
-export function appendNow({ file }: Growing, { count, size, blocks }: Rows, durable: boolean): void {
+export function appendNow({ file }: Growing, { count, size, blocks, bytes }: Rows, durable: boolean): void {
   const { native } = file
   if (size <= BLOCK) {
-    const [first] = blocks()
-    native.appendSync(count, first?.[1] ?? NOTHING, durable)
+    native.appendSync(count, bytes ?? [...blocks][0]?.[1] ?? NOTHING, durable)
     return
   }
   const growth = native.beginAppend(count)
   try {
     growth.reserveSync()
-    for (const [offset, bytes] of blocks()) growth.writeSync(offset, bytes)
+    for (const [offset, bytes] of blocks) growth.writeSync(offset, bytes)
     growth.commitSync(durable)
     native.adopt(growth)
   } finally {
@@ -131,7 +135,7 @@ export async function append(
   }
   try {
     if (size > BLOCK) await growth.reserve()
-    for (const [offset, bytes] of blocks()) {
+    for (const [offset, bytes] of blocks) {
       stillOpen()
       await growth.write(offset, bytes)
     }

@@ -4,6 +4,9 @@
 //! (in the Node.js binding) each buffer that JavaScript holds. The last owner unmaps. Nothing here, and nothing in
 //! this crate's safe interface, makes a Rust reference to mapped bytes: another process may write a shared mapping at
 //! any time, and the clean pages of a private one follow the file.
+//!
+//! Past 400 lines, because what changes the pages of a mapping (its end, its growth, the flush) is unsafe code that has to
+//! stay in one place, with the facts that it rests on.
 
 use std::fs::File;
 use std::io;
@@ -166,6 +169,28 @@ impl Mapping {
     /// Whether the caller may work on the length of the file: nobody else who shares this mapping does, until `release`.
     pub(crate) fn claim(&self) -> bool {
         !self.growing.swap(true, Ordering::Acquire)
+    }
+
+    /// A copy of the `len` bytes of the file before the range, if they are all of those and in a page that is mapped.
+    pub(crate) fn before(&self, len: usize) -> Option<Vec<u8>> {
+        let first = self.region.as_ref()?.as_ptr();
+        let in_page = first.addr() & (sys::page_size() - 1);
+        if len == 0 || self.offset != len as u64 || in_page < len {
+            return None;
+        }
+        let mut copy = Vec::with_capacity(len);
+        // SAFETY:
+        // - what is mapped are whole pages, and `len` bytes of the first one lie before the range.
+        let start = unsafe { first.sub(len) };
+        // SAFETY:
+        // - they are mapped and readable (fact 1 of `Mapping`, which holds for whole pages); a lost page is the guard's.
+        // - `copy` is new memory with room for them, so the two do not overlap.
+        // - not protected: with another writer at work the bytes may be a mixture of old and new.
+        unsafe { std::ptr::copy_nonoverlapping(start, copy.as_mut_ptr(), len) };
+        // SAFETY:
+        // - the copy above has written `len` bytes, and every byte is a value.
+        unsafe { copy.set_len(len) };
+        Some(copy)
     }
 
     /// Ends what `claim` has begun.

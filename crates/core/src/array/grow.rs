@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 
 use super::{DynMmapArray, NEXT_ID};
 use crate::error::{Error, Result};
+use crate::fault;
+use crate::file;
 use crate::format::{self, Format, Request};
 use crate::grow::{Growable, Grown, Growth, read_text, reserve_for};
 use crate::header::Header;
@@ -41,7 +43,7 @@ impl DynMmapArray {
         }
         if self.name.as_ref().is_some_and(|name| !name.is_empty()) {
             return Err(Error::invalid_value(format!(
-                "{}: a part of a file cannot change its length; write it to a file of its own, and append there",
+                "{}: a part of a file cannot change its length; save it as a file of its own, and append there",
                 path()
             )));
         }
@@ -65,8 +67,10 @@ impl DynMmapArray {
     /// [`Error::MappingLost`]; [`Error::TooLarge`] where the header has no room for `n`; [`Error::Io`].
     pub fn begin_resize(&mut self, n: u64) -> Result<Growth> {
         let growable = self.growable()?.clone();
-        self.check_identity()?;
-        Growth::begin(&self.mapping, &self.path, self.capacity, growable, &self.header, n)
+        fault::point("stat").map_err(|error| Error::io("stat", &self.path, error))?;
+        let stale = || Error::Stale { path: self.path.clone() };
+        let len = file::len_of(&self.path, self.identity)?.ok_or_else(stale)?;
+        Growth::begin(&self.mapping, &self.path, self.capacity, growable, &self.header, len, n)
     }
 
     /// Begins to append `rows` rows: see [`Growth`].

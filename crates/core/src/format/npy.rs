@@ -204,7 +204,7 @@ pub(super) fn rewrite(old: &[u8], code: &str, shape: &[u64], order: Order) -> Re
     let room = old.len().saturating_sub(before).saturating_sub(1);
     let padding = room.checked_sub(text.len()).ok_or_else(|| {
         Error::too_large(format!(
-            "the header of this file has room for {room} characters, and a shape of {shape:?} needs {}. Write a new npy \
+            "the header of this file has room for {room} characters, and a shape of {shape:?} needs {}. Save it as a new npy \
              file, whose header has room to grow",
             text.len()
         ))

@@ -24,10 +24,10 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     file.metadata().map(|metadata| identity_of(&metadata))
 }
 
-/// What tells the file at `path`, links followed, from every other; `None` where there is none.
-pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+/// What tells the file at `path`, links followed, from every other, and its length; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     match std::fs::metadata(path) {
-        Ok(metadata) => Ok(Some(identity_of(&metadata))),
+        Ok(metadata) => Ok(Some((identity_of(&metadata), metadata.len()))),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
             Ok(None)
         }

@@ -38,12 +38,12 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     })
 }
 
-/// What tells the file at `path`, links followed, from every other; `None` where there is none.
-pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+/// What tells the file at `path`, links followed, from every other, and its length; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     // No access is asked for, so no lock and no sharing of others refuses it; the flag is what folders need.
     let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
     match opened {
-        Ok(file) => identity(&file).map(Some),
+        Ok(file) => Ok(Some((identity(&file)?, file.metadata()?.len()))),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

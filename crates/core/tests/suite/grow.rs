@@ -119,7 +119,7 @@ fn an_array_is_resized_and_new_rows_are_zeros_whatever_was_behind_the_end() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a");
         let mut a = create(&path, &ramp(&[1000, 3], 1), format, Order::C, 1 << 20);
-        let first = a.mapping().as_ptr().cast::<i32>();
+        let first = a.mapping().as_ptr();
         for n in [500, 500, 0, 2000, 1] {
             a.resize(n).unwrap();
             assert_eq!(a.shape(), [n, 3]);
@@ -134,7 +134,7 @@ fn an_array_is_resized_and_new_rows_are_zeros_whatever_was_behind_the_end() {
             for at in [n as usize * 3, 2999] {
                 // SAFETY:
                 // - 1000 rows were mapped, and behind the end there are zeros; in the last page they can be stored to.
-                unsafe { first.add(at).write_volatile(-7) };
+                unsafe { first.wrapping_add(4 * at).write_volatile(7) };
             }
         }
         assert!(a.lost().is_none(), "what was cut off is no loss");
@@ -151,7 +151,7 @@ fn pages_touched_ahead_of_the_end_are_no_loss_and_show_the_rows_that_come() {
     let mut a = DynMmapArray::open(&path, &options(Mode::ReadWrite)).unwrap();
     let mut readers = [Mode::ReadOnly, Mode::ReadWrite, Mode::CopyOnWrite]
         .map(|mode| DynMmapArray::open(&path, &options(mode)).unwrap());
-    let strays = |array: &DynMmapArray| array.mapping().as_ptr().wrapping_add(100_000).cast::<i32>();
+    let strays = |array: &DynMmapArray| array.mapping().as_ptr().wrapping_add(100_000);
     for array in readers.iter().chain([&a]) {
         assert_eq!(array.mapping().len(), 16 + (1 << 20));
         let stray = strays(array);
