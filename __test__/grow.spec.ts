@@ -488,7 +488,7 @@ for (const format of ['npy', 'mmap', 'raw'] as const) {
       raw || {},
     ])
     const more = `kept.done = (async () => {
-      for (let i = 0; i < 2000; i++, kept.n++) kept.a.appendSync(Float64Array.of(kept.n, kept.n, -kept.n)) })()`
+      for (let i = 0; i < 2000; i++, kept.n++) kept.a.appendSync(Float64Array.of(kept.n, kept.n, 0 - kept.n)) })()`
     let seen = 0
     for (let turn = 0; turn < 10; turn++) {
       const work = writer.call(more)

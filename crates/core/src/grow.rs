@@ -179,7 +179,12 @@ impl Growth {
             Error::too_large(format!("{n} rows along axis {} are too many: {error}", growable.axis)).at(path)
         };
         let new = old.resized(growable.axis, n, growable.order).map_err(too_large)?;
-        let text = format::rewrite_header(&growable.text, &new, growable.order).map_err(|e| e.at(path))?;
+        let text = if new == *old {
+            // As it is: it need not be what we would write.
+            growable.text.clone()
+        } else {
+            format::rewrite_header(&growable.text, &new, growable.order).map_err(|e| e.at(path))?
+        };
         if !mapping.claim() {
             return Err(Error::Busy { path: path.to_path_buf() });
         }
@@ -239,14 +244,6 @@ impl Growth {
             Err(error) if cfg!(windows) && self.old.format() != Format::Raw && is_busy(&error) => Ok(()),
             done => done.map_err(|error| Error::io("ftruncate", &self.path, error)),
         }
-    }
-
-    /// Elements along the growing axis, now and then.
-    #[must_use]
-    pub fn rows(&self) -> (u64, u64) {
-        let rows =
-            |header: &Header| header.whole_shape().get(self.growable.axis).copied().unwrap_or_default();
-        (rows(&self.old), rows(&self.new))
     }
 
     /// Bytes that are to be written.
