@@ -7,10 +7,10 @@ import { constants } from 'node:buffer'
 import { BLOCK, blocksOf, sourceChanged } from './blocks.js'
 import { constructors, type DType, type ElementType, itemsizeOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
-import { sizeOf } from './layout.js'
+import { isContiguous, sizeOf } from './layout.js'
 import type { MappedFile } from './mapped-view.js'
 import { type Source, toStrided } from './source.js'
-import { bytesOf } from './store.js'
+import { bytesOf, isStore } from './store.js'
 
 /** What `append` takes: rows, or one row with one axis less, in any form that `assign` takes. */
 export type RowSource<D extends DType = DType> = Source<D>
@@ -59,10 +59,8 @@ export function rowsOf({ dtype, complex, shape, axis }: Growing, source: unknown
     // What is appended most: one row, or elements, as they lie in the file.
     const row = source as Float64Array
     const width = shape.length === 1 ? 1 : shape.length === 2 ? (shape[1] as number) : -1
-    if (width > 0 && (row.length === width || width === 1)) {
-      const bytes = bytesOf(row)
-      return { count: row.length / width, size: bytes.length, blocks: whole(bytes, bytes.length), bytes }
-    }
+    if (width > 0 && row.length > 0 && (row.length === width || width === 1))
+      return inPlace(row, row.length / width)
   }
   if (Array.isArray(source) && source.length === 0) return { count: 0, size: 0, blocks: [] }
   const found = toStrided(source, dtype)
@@ -81,11 +79,22 @@ export function rowsOf({ dtype, complex, shape, axis }: Growing, source: unknown
     const reason = `must have the shape [${many.join(', ')}], or [${one.join(', ')}] for one row`
     throw invalidArgValue('rows', reason, found.shape)
   }
+  const { data, offset } = rows
+  if (axis === 0 && found.dtype === dtype && dtype !== 'bool' && !isStore(data) && isContiguous(rows, 'C')) {
+    const size = sizeOf(rows.shape)
+    return inPlace(data.subarray(offset, offset + size) as Float64Array, rows.shape[0] as number)
+  }
   return {
     count: rows.shape[axis] as number,
     size: sizeOf(rows.shape) * itemsizeOf(dtype),
     blocks: blocksOf(rows, { dtype, complex }, axis === 0 ? 'C' : 'F'),
   }
+}
+
+/** Rows that lie in memory as they do in the file. */
+function inPlace(rows: Float64Array, count: number): Rows {
+  const bytes = bytesOf(rows)
+  return { count, size: bytes.length, blocks: whole(bytes, bytes.length), bytes }
 }
 
 function* whole(bytes: Uint8Array, size: number): Generator<[number, Uint8Array]> {
@@ -107,7 +116,7 @@ export function checkLength({ file, shape, axis, dtype }: Growing, rows: number)
 /** Appends rows before it returns. */
 export function appendNow({ file }: Growing, { count, size, blocks, bytes }: Rows, durable: boolean): void {
   const { native } = file
-  if (size <= BLOCK) {
+  if (bytes !== undefined || size <= BLOCK) {
     native.appendSync(count, bytes ?? [...blocks][0]?.[1] ?? NOTHING, durable)
     return
   }

@@ -36,10 +36,11 @@ impl NativeArray {
         #[napi(ts_arg_type = "Uint8Array")] bytes: Unknown,
         durable: bool,
     ) -> Result<()> {
-        let bytes = buffer::copy_bytes(&env, &bytes)?;
+        let memory = buffer::memory(&env, &bytes)?;
         self.with(&env, |open| {
-            let rows = count(rows, "rows")?;
-            open.change(|array| array.append_bytes(rows, &bytes, durable))
+            let (rows, len) = (count(rows, "rows")?, memory.len() as u64);
+            let write = |growth: &Growth| memory.blocks(|offset, block| growth.write_at(offset, block));
+            open.change(|array| array.append_with(rows, len, durable, write))
         })
     }
 

@@ -18,6 +18,8 @@ use crate::mode::Mode;
 
 /// How many times a header is read that is written meanwhile.
 const ATTEMPTS: usize = 100;
+/// Bytes of an append whose disk space is set aside before the first are written.
+const RESERVED_FROM: u64 = 4 << 20;
 
 impl DynMmapArray {
     /// The axis along which the array grows: the first in C order, the last in Fortran order, complex numbers whole.
@@ -118,15 +120,31 @@ impl DynMmapArray {
     /// Those of [`begin_append`](Self::begin_append), [`Growth::write_at`] and [`Growth::commit`];
     /// [`Error::OutOfRange`] if `bytes` are not those of `rows` rows. File and array are as they were.
     pub fn append_bytes(&mut self, rows: u64, bytes: &[u8], durable: bool) -> Result<()> {
+        self.append_with(rows, bytes.len() as u64, durable, |growth| growth.write_at(0, bytes))
+    }
+
+    /// As [`append_bytes`](Self::append_bytes), with `len` bytes that `write` brings to the file block by block.
+    ///
+    /// # Errors
+    /// Those of [`append_bytes`](Self::append_bytes), and what `write` fails with.
+    pub fn append_with(
+        &mut self,
+        rows: u64,
+        len: u64,
+        durable: bool,
+        write: impl FnOnce(&Growth) -> Result<()>,
+    ) -> Result<()> {
         let growth = self.begin_append(rows)?;
-        if growth.len() != bytes.len() as u64 {
+        if growth.len() != len {
             return Err(Error::out_of_range(format!(
-                "{rows} rows of this array have {} bytes, got {}",
-                growth.len(),
-                bytes.len()
+                "{rows} rows of this array have {} bytes, got {len}",
+                growth.len()
             )));
         }
-        growth.write_at(0, bytes)?;
+        if len > RESERVED_FROM {
+            growth.reserve()?;
+        }
+        write(&growth)?;
         let grown = growth.commit(durable)?;
         self.adopt(grown);
         Ok(())
