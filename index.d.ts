@@ -77,6 +77,8 @@ export declare class NativeGrowth {
   commitSync(durable: boolean): void
   /** Gives the file its new length without holding up the caller's thread. */
   commit(durable: boolean): Promise<void>
+  /** Copies all elements now, writes them and gives the file its new length without holding up the caller's thread. */
+  finish(bytes: Uint8Array, durable: boolean): Promise<void>
   /** Gives the growth up: the file is as long as it was. */
   abort(): void
 }

@@ -143,13 +143,18 @@ export async function append(
     if (file.closed) throw file.gone()
   }
   try {
-    if (size > BLOCK) await growth.reserve()
-    for (const [offset, bytes] of blocks) {
+    if (size <= BLOCK) {
+      const [first] = blocks
+      await growth.finish(first?.[1] ?? NOTHING, durable)
+    } else {
+      await growth.reserve()
+      for (const [offset, bytes] of blocks) {
+        stillOpen()
+        await growth.write(offset, bytes)
+      }
       stillOpen()
-      await growth.write(offset, bytes)
+      await growth.commit(durable)
     }
-    stillOpen()
-    await growth.commit(durable)
     stillOpen()
     native.adopt(growth)
   } finally {

@@ -137,9 +137,9 @@ pub(crate) fn reserve_for(len: u64, capacity: u64) -> u64 {
 /// part of it. Dropped before that, it leaves the file as long as it was.
 #[derive(Debug)]
 pub struct Growth {
-    file: Arc<File>,
+    pub(crate) file: Arc<File>,
     mapping: Arc<Mapping>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     capacity: u64,
     old: Header,
     new: Header,
@@ -276,26 +276,34 @@ impl Growth {
     /// # Errors
     /// [`Error::OutOfRange`] past their end, [`Error::Io`] when the system refuses.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let len = self.len();
-        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > len) {
-            return Err(Error::out_of_range(format!(
-                "{} bytes at byte {offset} do not fit into rows of {len} bytes",
-                bytes.len()
-            )));
-        }
-        self.lengthen()?;
+        let position = self.place(offset, bytes.len())?;
         let swapped;
         let size = self.new.dtype().itemsize();
-        let foreign = size > 1 && self.new.byte_order() != ByteOrder::NATIVE;
-        let bytes = if foreign {
+        let bytes = if self.is_foreign() {
             swapped =
                 bytes.chunks(size).flat_map(|element| element.iter().rev().copied()).collect::<Vec<_>>();
             &swapped
         } else {
             bytes
         };
-        sys::write_all_at(&self.file, bytes, end_of(&self.old).saturating_add(offset))
-            .map_err(|error| Error::io("write", &self.path, error))
+        sys::write_all_at(&self.file, bytes, position).map_err(|error| Error::io("write", &self.path, error))
+    }
+
+    /// Whether the bytes of an element are the other way round in the file.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.new.dtype().itemsize() > 1 && self.new.byte_order() != ByteOrder::NATIVE
+    }
+
+    /// The byte of the file where `len` bytes at byte `offset` of the new rows go; nothing is in the way of writing there.
+    pub(crate) fn place(&self, offset: u64, len: usize) -> Result<u64> {
+        if offset.checked_add(len as u64).is_none_or(|end| end > self.len()) {
+            return Err(Error::out_of_range(format!(
+                "{len} bytes at byte {offset} do not fit into rows of {} bytes",
+                self.len()
+            )));
+        }
+        self.lengthen()?;
+        Ok(end_of(&self.old).saturating_add(offset))
     }
 
     /// A raw file has its new length before its rows: writing them would pass through every length between.

@@ -23,7 +23,9 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use mmap_ndarray_core::kernel::RawView;
-use mmap_ndarray_core::{DType, DynMmapArray, Error as CoreError, Layout, Lease, Result as CoreResult};
+use mmap_ndarray_core::{
+    DType, DynMmapArray, Error as CoreError, Growth, Layout, Lease, Result as CoreResult,
+};
 use napi::bindgen_prelude::{FromNapiValue, JsValue};
 use napi::{Env, Error, Result, Status, Unknown, sys};
 
@@ -375,34 +377,17 @@ pub(crate) fn copy_bytes(env: &Env, bytes: &Unknown) -> Result<Vec<u8>> {
     Ok(copy)
 }
 
-/// Bytes copied at a time: few enough to stay in a processor's cache, and in memory that is used again.
-const BLOCK_LEN: usize = 1 << 16;
-
 impl Memory {
     /// Bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Hands out copies of all bytes, a block at a time, each with its place.
-    pub(crate) fn blocks(&self, mut take: impl FnMut(u64, &[u8]) -> CoreResult<()>) -> CoreResult<()> {
-        let mut block = Vec::with_capacity(BLOCK_LEN.min(self.len));
-        for start in (0..self.len).step_by(BLOCK_LEN) {
-            let count = BLOCK_LEN.min(self.len - start);
-            // SAFETY:
-            // - `start` is less than the `len` bytes there are from `first` on.
-            let from = unsafe { self.first.add(start) };
-            // SAFETY:
-            // - `count` bytes from there on are the typed array's for as long as this call lasts.
-            // - not protected: another thread that writes shared memory meanwhile; any mixture of bytes is a value.
-            // - `block` is memory of our own with room for them, so the two do not overlap.
-            unsafe { ptr::copy_nonoverlapping(from, block.as_mut_ptr(), count) };
-            // SAFETY:
-            // - the copy above has written `count` bytes.
-            unsafe { block.set_len(count) };
-            take(start as u64, &block)?;
-        }
-        Ok(())
+    /// Writes all bytes to the file, at byte `offset` of its new rows.
+    pub(crate) fn write_to(&self, growth: &Growth, offset: u64) -> CoreResult<()> {
+        // SAFETY:
+        // - `len` bytes from `first` on are the typed array's for as long as this call lasts.
+        unsafe { growth.write_from(offset, self.first, self.len) }
     }
 
     /// The elements that `layout` reaches in this memory.

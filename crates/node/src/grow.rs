@@ -39,8 +39,7 @@ impl NativeArray {
         let memory = buffer::memory(&env, &bytes)?;
         self.with(&env, |open| {
             let (rows, len) = (count(rows, "rows")?, memory.len() as u64);
-            let write = |growth: &Growth| memory.blocks(|offset, block| growth.write_at(offset, block));
-            open.change(|array| array.append_with(rows, len, durable, write))
+            open.change(|array| array.append_with(rows, len, durable, |growth| memory.write_to(growth, 0)))
         })
     }
 
@@ -144,8 +143,8 @@ impl NativeGrowth {
         offset: f64,
         #[napi(ts_arg_type = "Uint8Array")] bytes: Unknown,
     ) -> Result<()> {
-        let bytes = buffer::copy_bytes(&env, &bytes)?;
-        let write = |growth: &Growth| growth.write_at(count(offset, "offset")?, &bytes);
+        let memory = buffer::memory(&env, &bytes)?;
+        let write = |growth: &Growth| memory.write_to(growth, count(offset, "offset")?);
         with(&self.growth, &self.path, write).map_err(|error| js_error(&env, error))
     }
 
@@ -183,6 +182,24 @@ impl NativeGrowth {
         let (growth, grown) = (Arc::clone(&self.growth), Arc::clone(&self.grown));
         let path = self.path.clone();
         task::promise(env, move || commit(&growth, &grown, &path, durable), |_, ()| Ok(()))
+    }
+
+    /// Copies all elements now, writes them and gives the file its new length without holding up the caller's thread.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn finish<'env>(
+        &self,
+        env: &'env Env,
+        #[napi(ts_arg_type = "Uint8Array")] bytes: Unknown,
+        durable: bool,
+    ) -> Result<Object<'env>> {
+        let bytes = buffer::copy_bytes(env, &bytes)?;
+        let (growth, grown) = (Arc::clone(&self.growth), Arc::clone(&self.grown));
+        let path = self.path.clone();
+        let work = move || {
+            with(&growth, &path, |growth| growth.write_at(0, &bytes))?;
+            commit(&growth, &grown, &path, durable)
+        };
+        task::promise(env, work, |_, ()| Ok(()))
     }
 
     /// Gives the growth up: the file is as long as it was.

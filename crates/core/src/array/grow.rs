@@ -15,11 +15,38 @@ use crate::format::{self, Format, Request};
 use crate::grow::{Growable, Grown, Growth, read_text, reserve_for};
 use crate::header::Header;
 use crate::mode::Mode;
+use crate::sys;
 
 /// How many times a header is read that is written meanwhile.
 const ATTEMPTS: usize = 100;
 /// Bytes of an append whose disk space is set aside before the first are written.
 const RESERVED_FROM: u64 = 4 << 20;
+
+impl Growth {
+    /// Writes `len` bytes at `first`, whole elements in this machine's byte order, at byte `offset` of the new rows; straight
+    /// from there where the file has the same byte order.
+    ///
+    /// # Errors
+    /// Those of [`write_at`](Self::write_at).
+    ///
+    /// # Safety
+    /// The bytes stay readable until this returns. Others may write them meanwhile: any mixture is a value.
+    pub unsafe fn write_from(&self, offset: u64, first: *const u8, len: usize) -> Result<()> {
+        if self.is_foreign() {
+            let mut copy = vec![0; len];
+            // SAFETY:
+            // - the bytes are readable: promised by the caller.
+            // - `copy` is new memory of that length, so the two do not overlap.
+            unsafe { first.copy_to_nonoverlapping(copy.as_mut_ptr(), len) };
+            return self.write_at(offset, &copy);
+        }
+        let position = self.place(offset, len)?;
+        // SAFETY:
+        // - the bytes are readable: promised by the caller.
+        let written = unsafe { sys::write_all_from(&self.file, first, len, position) };
+        written.map_err(|error| Error::io("write", &self.path, error))
+    }
+}
 
 impl DynMmapArray {
     /// The axis along which the array grows: the first in C order, the last in Fortran order, complex numbers whole.

@@ -19,7 +19,7 @@ compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 pub(crate) use os::{
     Folder, MAPS_PAST_END, cut, has_name, identity, identity_at, keep_access_list, keep_owner, link, lock,
     map_again, never_wait, open_unnamed, owner_only, page_size, raw_file, read_exact_at, remove_abandoned,
-    rename_new, replace_with_zeros, reserve, reserve_past, unlock, write_all_at,
+    rename_new, replace_with_zeros, reserve, reserve_past, unlock, write_all_at, write_all_from,
 };
 
 use std::fs::File;

@@ -57,6 +57,43 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Writes `len` bytes at `first` to byte `offset`, straight from where they are.
+///
+/// # Safety
+/// They stay readable until this returns.
+pub(crate) unsafe fn write_all_from(
+    file: &File,
+    mut first: *const u8,
+    mut len: usize,
+    mut offset: u64,
+) -> io::Result<()> {
+    fault::point("write")?;
+    while len > 0 {
+        let Ok(at) = libc::off_t::try_from(offset) else {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        };
+        // SAFETY:
+        // - the descriptor is open: `file` is borrowed for the call.
+        // - pwrite reads at most `len` bytes from `first` on, which the caller promises; memory that is not there is EFAULT.
+        let written = unsafe { libc::pwrite(file.as_raw_fd(), first.cast(), len, at) };
+        match usize::try_from(written) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                first = first.wrapping_add(written);
+                len -= written;
+                offset = offset.saturating_add(written as u64);
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Fills `bytes` from byte `offset` on, without moving the file's position.
 pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     fault::point("read")?;

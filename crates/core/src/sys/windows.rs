@@ -73,6 +73,31 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+/// Writes `len` bytes at `first` to byte `offset`, through a block of our own.
+///
+/// # Safety
+/// They stay readable until this returns.
+pub(crate) unsafe fn write_all_from(
+    file: &File,
+    first: *const u8,
+    len: usize,
+    offset: u64,
+) -> io::Result<()> {
+    let mut block = Vec::with_capacity(len.min(1 << 16));
+    for start in (0..len).step_by(1 << 16) {
+        let count = (len - start).min(1 << 16);
+        // SAFETY:
+        // - `count` bytes from there on are readable: promised by the caller.
+        // - `block` is memory of our own with room for them, so the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(first.wrapping_add(start), block.as_mut_ptr(), count) };
+        // SAFETY:
+        // - the copy above has written `count` bytes.
+        unsafe { block.set_len(count) };
+        write_all_at(file, &block, offset.saturating_add(start as u64))?;
+    }
+    Ok(())
+}
+
 /// Fills `bytes` from byte `offset` on; the file's position moves, and nothing here reads it.
 pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
     fault::point("read")?;
