@@ -6,12 +6,14 @@
  * numbers. What identifies the array survives `close()`.
  */
 import type { Handle } from './attach.js'
+import { type Backing, type BackingChoice, choose } from './backing.js'
 import { constructors, type DType } from './dtype.js'
+import { MmapError } from './errors.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
-import type { Backing, Format, Mode } from './open.js'
+import type { Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
 
 /**
@@ -28,7 +30,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
   readonly descr: string
-  /** Where the bytes live: an ArrayBuffer over the mapping itself ('external'), or a SharedArrayBuffer ('shared'). */
+  /** Where the bytes live; what `backing: 'auto'` has become. */
   readonly backing: Backing
 
   private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
@@ -45,12 +47,13 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     native: NativeArray,
     path: string,
     mode: Mode,
-    backing: Backing = 'external',
+    choice: BackingChoice,
   ): MmapArray<D> {
     try {
       const facts = native.facts()
       const file = new MappedFile(native, path, mode, facts.unit)
-      const memory = new Memory(dataOf<D>(native, facts, backing), facts.dtype as D, () => file.gone())
+      const [backing, data] = choose(choice, (backing) => dataOf<D>(file, facts, backing))
+      const memory = new Memory(data, facts.dtype as D, () => file.gone())
       return new MmapArray(memory, file, facts, backing)
     } catch (error) {
       native.close()
@@ -183,9 +186,18 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   }
 }
 
-/** The array's bytes as a typed array where one can show them, else as an element store. */
-function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts, backing: Backing): Data<D> {
+/**
+ * The array's bytes as a typed array where one can show them, else as an element store.
+ *
+ * Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM and ERR_TOO_LARGE where this backing cannot be had.
+ */
+function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: Backing): Data<D> {
   const dtype = facts.dtype as D
+  const { native, path } = file
+  if (backing === 'wasm' || backing === 'window') {
+    const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
+    throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
+  }
   const { units, unit } = facts
   const shared = backing === 'shared'
   const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
