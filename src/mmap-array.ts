@@ -15,6 +15,7 @@ import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
 import { type Data, dataViewStore } from './store.js'
+import { detach, overlay } from './wasm.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -156,6 +157,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     if (this.file.closed) return
     this.file.markClosed()
     try {
+      detach(this.file.native, this.file.running)
       // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
       this.file.native.close()
     } finally {
@@ -194,16 +196,18 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: Backing): Data<D> {
   const dtype = facts.dtype as D
   const { native, path } = file
-  if (backing === 'wasm' || backing === 'window') {
+  if (backing === 'window') {
     const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
     throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
   }
   const { units, unit } = facts
   const shared = backing === 'shared'
   const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
+  const mapped = () =>
+    backing === 'wasm' ? overlay(native, path) : { buffer: native.buffer(shared), start: 0 }
   // An empty array maps nothing.
-  const buffer = units === 0 ? empty() : native.buffer(shared)
+  const { buffer, start } = units === 0 ? { buffer: empty(), start: 0 } : mapped()
   const ctor = constructors[dtype]
-  if (facts.native && ctor) return new ctor(buffer, 0, units)
-  return dataViewStore(dtype, buffer, 0, units, facts.littleEndian, unit)
+  if (facts.native && ctor) return new ctor(buffer, start, units)
+  return dataViewStore(dtype, buffer, start, units, facts.littleEndian, unit)
 }

@@ -6,6 +6,7 @@
 //! any time, and the clean pages of a private one follow the file. Past 400 lines: what a mapping is on each system, how
 //! it ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
 
+mod place;
 pub(crate) mod private;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ use crate::sys;
 use crate::sys::View as Pages;
 #[cfg(unix)]
 use crate::sys::Zeros;
+use place::Place;
 
 /// A mapped byte range of a file, unmapped when dropped.
 ///
@@ -47,13 +49,11 @@ pub struct Mapping {
     /// Dropped before the region: a guard must not outlive the addresses it looks after.
     backing: Mutex<Backing>,
     /// `None` for an empty range: there is nothing to map.
-    region: Option<Pages>,
+    region: Option<Place>,
     len: usize,
     /// Byte of the file where the range ends.
     end: u64,
     users: Mutex<Users>,
-    /// Whether the file's lock is to be given back.
-    locked: bool,
     mode: Mode,
     /// Whether somebody has been told of a loss.
     told: AtomicBool,
@@ -69,6 +69,8 @@ struct Users {
     /// How much work is under way that the file's pages have to stay for.
     pins: usize,
     commit: Option<Committing>,
+    /// Whether the last lease was dropped, and not ended: then lent pages may be gone, or somebody else's.
+    dropped: bool,
 }
 
 /// A commit that is under way.
@@ -100,6 +102,8 @@ struct Backing {
     /// What was lost before `retire`.
     lost: Option<Loss>,
     stamp: Stamp,
+    /// Held while the file's lock is: the last holder, among mappings of one open file, is to give it back.
+    lock: Option<Arc<()>>,
 }
 
 impl Mapping {
@@ -124,26 +128,39 @@ impl Mapping {
             ))
             .at(path));
         };
-        let end = offset.saturating_add(len);
         let stamp = Stamp::of(&file, path)?;
-        let mut backing = Backing { file: None, guarded: None, lost: None, stamp };
+        let lock = locked.then(Arc::default);
+        let backing = Backing { file: Some(Arc::new(file)), guarded: None, lost: None, stamp, lock };
+        Self::with(backing, offset.saturating_add(len), size, mode, path, |file| {
+            map(file, offset, size, mode).map(|(pages, read_only)| (Place::Own(pages), read_only))
+        })
+    }
+
+    /// Maps a range that ends at byte `end` of the file, as `map` does where there is anything to map; that also says
+    /// whether its pages may only be read.
+    fn with(
+        mut backing: Backing,
+        end: u64,
+        len: usize,
+        mode: Mode,
+        path: &Path,
+        map: impl FnOnce(&File) -> io::Result<(Place, bool)>,
+    ) -> Result<Self> {
         let mut region = None;
-        if size > 0 {
-            let (pages, read_only) =
-                map(&file, offset, size, mode).map_err(|error| Error::io("mmap", path, error))?;
+        if let Some(file) = backing.file.as_ref().filter(|_| len > 0) {
+            let (pages, read_only) = map(file).map_err(|error| Error::io("mmap", path, error))?;
             if guard::is_enabled() {
-                let place = place(&pages, size, &file, offset, mode, read_only);
+                let guarded = guarded(&pages, len, file, end - len as u64, mode, read_only);
                 let guarded =
-                    Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
+                    Registration::new(guarded).map_err(|error| Error::io("sigaction", path, error))?;
                 backing.guarded = Some(guarded);
             }
             region = Some(pages);
         }
-        backing.file = Some(Arc::new(file));
         let backing = Mutex::new(backing);
-        let users = Mutex::new(Users { leases: Some(0), pins: 0, commit: None });
+        let users = Mutex::new(Users { leases: Some(0), pins: 0, commit: None, dropped: false });
         let (told, shared) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { backing, region, len: size, end, users, locked, mode, told, shared })
+        Ok(Self { backing, region, len, end, users, mode, told, shared })
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -154,7 +171,7 @@ impl Mapping {
     /// The first byte; dangling and aligned to 64 for an empty mapping.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Pages::as_mut_ptr)
+        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Place::as_mut_ptr)
     }
 
     /// Length in bytes.
@@ -238,7 +255,8 @@ impl Mapping {
     }
 
     /// Bytes of the first page that are before the range.
-    fn before(&self) -> usize {
+    #[must_use]
+    pub fn before(&self) -> usize {
         self.as_ptr().addr() % sys::page_size()
     }
 
@@ -314,13 +332,15 @@ impl Mapping {
         users.leases.map(drop).ok_or(Refusal::Closed)
     }
 
-    /// Counts one lease less; the last one retires the mapping, now or when no work is under way any more.
+    /// Counts one lease less; the last one retires the mapping, now or when no work is under way any more. `dropped` leases
+    /// do not say that lent pages are still there.
     ///
     /// # Errors
     /// Those of [`retire`](Self::retire).
-    pub(crate) fn leave(&self) -> io::Result<()> {
+    pub(crate) fn leave(&self, dropped: bool) -> io::Result<()> {
         let mut users = self.users();
         users.leases = users.leases.and_then(|leases| leases.checked_sub(1)).filter(|&leases| leases > 0);
+        users.dropped |= dropped && users.leases.is_none();
         self.retire_without(&users)
     }
 
@@ -373,7 +393,7 @@ impl Mapping {
         if users.leases.is_some() || users.pins > 0 {
             return Ok(());
         }
-        match self.retire() {
+        match self.let_go(!users.dropped) {
             // No zero pages are to be had here (Windows, without the guard): the file stays mapped until its holders are gone.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             done => done,
@@ -388,13 +408,28 @@ impl Mapping {
     /// # Errors
     /// What the system said; then the file's pages are still there. The lock is given back all the same.
     pub fn retire(&self) -> io::Result<()> {
+        self.let_go(true)
+    }
+
+    /// As `retire`; lent pages are left alone unless they are known to be `there`.
+    fn let_go(&self, there: bool) -> io::Result<()> {
         let mut backing = self.backing();
         let Some(file) = backing.file.clone() else {
             return Ok(());
         };
-        let replaced = self.region.as_ref().map_or(Ok(()), |region| self.blank(region, &mut backing));
+        let replaced = match &self.region {
+            Some(Place::Own(pages)) => self.blank(pages, &mut backing),
+            #[cfg(unix)]
+            Some(Place::Lent(lent)) => {
+                let replaced = if there { self.blank_lent(lent) } else { Ok(()) };
+                backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
+                replaced
+            }
+            None => Ok(()),
+        };
         // Closing the file would do it, but not while a flush holds it.
-        let unlocked = if self.locked { sys::release(&file) } else { Ok(()) };
+        let last = backing.lock.take().and_then(Arc::into_inner);
+        let unlocked = last.map_or(Ok(()), |()| sys::release(&file));
         replaced?;
         backing.file = None;
         unlocked
@@ -460,7 +495,7 @@ fn pages_of(first: *mut u8, len: usize) -> (*mut u8, usize) {
 }
 
 /// What the guard must know of the pages that hold a mapped range.
-fn place(pages: &Pages, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
+fn guarded(pages: &Place, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
     let first = pages.as_mut_ptr();
     let (start, pages_len) = pages_of(first, len);
     Region {
@@ -561,7 +596,8 @@ mod tests {
         let Ok(pages) = map_read_only(&file, 5000, 100_000) else {
             return println!("skipped: pages of a view cannot be made private here (Wine)");
         };
-        let guarded = Registration::new(place(&pages, 100_000, &file, 5000, Mode::ReadOnly, true)).unwrap();
+        let pages = Place::Own(pages);
+        let guarded = Registration::new(guarded(&pages, 100_000, &file, 5000, Mode::ReadOnly, true)).unwrap();
         for at in [0, 1, 50_000, 99_999] {
             let byte = pages.as_mut_ptr().wrapping_add(at);
             // SAFETY:

@@ -115,6 +115,31 @@ impl NativeArray {
         self.with(env, |Open { array, lease, buffer }| buffer.get(env, array, lease, shared))
     }
 
+    /// Bytes of memory that `overlay` needs, from the start of the array's first page on.
+    #[napi(catch_unwind)]
+    pub fn span(&self, env: Env) -> Result<f64> {
+        self.with(&env, |Open { array, .. }| {
+            let mapping = array.mapping();
+            number((mapping.before() + mapping.len()) as u64, "the size")
+        })
+    }
+
+    /// Maps the array over the memory of a WebAssembly.Memory, given by its buffer, and says at which byte of that the first
+    /// element is. Called once, instead of `buffer`.
+    ///
+    /// Whoever calls it keeps the memory for as long as this object is there, and after `close` until work under way
+    /// has ended; and takes the buffer from JavaScript before `close`, by `grow(0)`.
+    #[napi(catch_unwind)]
+    pub fn overlay(&self, env: Env, #[napi(ts_arg_type = "ArrayBuffer")] memory: Unknown) -> Result<f64> {
+        // In the order in which an environment that ends goes through them: first this waits, then the memory goes.
+        task::wait_at_end(&env)?;
+        self.with(&env, |open| {
+            let before = open.array.mapping().before();
+            (open.array, open.lease, open.buffer) = buffer::overlay(&env, &open.array, &memory)?;
+            number(before as u64, "the offset")
+        })
+    }
+
     /// Stores one element, given as bytes, everywhere in `layout`.
     #[napi(catch_unwind)]
     pub fn fill(

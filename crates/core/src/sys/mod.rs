@@ -26,10 +26,10 @@ pub(crate) use portable::{PageMap, clone_contents, drop_private, next_data, rese
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
-#[cfg(unix)]
-pub(crate) use os::replace_with_zeros;
 #[cfg(windows)]
 pub(crate) use os::{Access, View, make_private, reserve_view};
+#[cfg(unix)]
+pub(crate) use os::{Access, flush, map_over, replace_with_zeros};
 pub(crate) use os::{
     Folder, advise, file_metadata, forget, granularity, has_name, identity, identity_at, is_sparse,
     keep_access_list, keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only, page_size,

@@ -340,16 +340,49 @@ pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize, zeros: Zeros
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// What may be done with pages of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Loads and stores; stores reach the file.
+    Write,
+    /// Loads and stores; stores stay in this process. No memory is promised for them.
+    Copy,
+    /// Loads, and stores to pages that are made writable later; those stay in this process.
+    Read,
+}
+
 /// Maps a file anew, private and copy-on-write, over the pages that hold `len` bytes from `start` on; `offset` is the byte
 /// of the file that belongs at `start`, as far from a page boundary as that.
 ///
 /// # Safety
 /// The pages are a mapping of the caller's, and nobody has a reference to them.
 pub(crate) unsafe fn remap(start: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
+    // SAFETY:
+    // - as promised to this function.
+    unsafe { map_over(start, len, file, offset, Access::Copy) }
+}
+
+/// Maps a file over the pages that hold `len` bytes from `start` on; `offset` is the byte of the file that belongs at
+/// `start`, as far from a page boundary as that.
+///
+/// # Safety
+/// The pages are the caller's, whatever is there, and nobody has a reference to them.
+pub(crate) unsafe fn map_over(
+    start: *mut u8,
+    len: usize,
+    file: &File,
+    offset: u64,
+    access: Access,
+) -> io::Result<()> {
     let page = page_size();
     let before = start.addr() % page;
     let Some(Ok(offset)) = offset.checked_sub(before as u64).map(libc::off_t::try_from) else {
         return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    };
+    let (protection, flags) = match access {
+        Access::Write => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
+        Access::Copy => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_NORESERVE),
+        Access::Read => (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_NORESERVE),
     };
     // SAFETY:
     // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
@@ -358,13 +391,25 @@ pub(crate) unsafe fn remap(start: *mut u8, len: usize, file: &File, offset: u64)
         libc::mmap(
             start.wrapping_sub(before).cast(),
             before + len,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED,
+            protection,
+            flags | libc::MAP_FIXED,
             file.as_raw_fd(),
             offset,
         )
     };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Brings stores to the pages that hold `len` bytes from `start` on to their file.
+///
+/// # Safety
+/// The pages are mapped, and stay so for the length of the call.
+pub(crate) unsafe fn flush(start: *mut u8, len: usize) -> io::Result<()> {
+    let before = start.addr() % page_size();
+    // SAFETY:
+    // - whole pages that are mapped, as the caller says; the call changes nothing that is read there.
+    let done = unsafe { libc::msync(start.wrapping_sub(before).cast(), before + len, libc::MS_SYNC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes the file `len` bytes long with the disk space behind it, so that a full disk is an error now and not a
