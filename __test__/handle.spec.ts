@@ -376,7 +376,7 @@ const forged: [field: string, values: unknown[], code: string][] = [
   ['lock', [true, null], 'ERR_INVALID_ARG_TYPE'],
   ['lock', ['none'], 'ERR_INVALID_ARG_VALUE'],
   ['backing', [none, true], 'ERR_INVALID_ARG_TYPE'],
-  ['backing', ['auto', 'wasm', ''], 'ERR_INVALID_ARG_VALUE'],
+  ['backing', ['auto', 'disk', ''], 'ERR_INVALID_ARG_VALUE'],
   ['identity', [none, 7, 7n], 'ERR_INVALID_ARG_TYPE'],
   [
     'identity',
