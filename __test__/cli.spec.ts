@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync, openSync } from '../src/index.js'
-import { descriptors, fixture, folder, root, run } from './helpers.js'
+import { descriptors, fixture, folder, mayMount, mounting, root, run } from './helpers.js'
 
 const CLI = join(root, 'dist', 'cli.js')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -218,6 +218,20 @@ test('convert: every format and order, parts, and what is there already', async 
   const replaced = await cli(dir, 'convert', 'part', 'f.mmap', '--overwrite', '--json')
   t.is(replaced.stdout, '{"path":"f.mmap","dtype":"float32","shape":[2,2],"fileSize":80}\n')
   equal('f.mmap', {}, source.slice(null, '1:'))
+})
+
+const canMount = process.platform === 'linux' && mayMount('a file whose pages cannot be had')
+
+;(canMount ? test : test.skip)('verify meets pages that cannot be had', async (t) => {
+  const dir = folder(t)
+  const path = join(dir, 'hole.bin')
+  // A hole of a file takes a page when it is read there, and the disk has fewer.
+  const script = 'truncate -s 8M "$1" && exec "$2" "$3" verify "$1" --dtype u1'
+  const program = ['sh', '-c', script, 'sh', path, process.execPath, CLI]
+  const { code, stdout, stderr } = await run(...mounting(dir, 'size=1m', program))
+  t.is(code, 1)
+  t.is(stdout, `${path}: ERR_MAPPING_LOST\n`)
+  t.regex(stderr, /^mmap-ndarray: ERR_MAPPING_LOST: .*\n$/)
 })
 
 test('100 GB: what is in it, and a part of it, without the rest', async (t) => {
