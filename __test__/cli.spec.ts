@@ -151,6 +151,7 @@ const REFUSED: readonly [args: string[], code: number, error: string][] = [
   [['info', 'text.txt'], 1, 'ERR_INVALID_MAGIC'],
   [['head', fixture('npz', 'compressed.npz'), '--name', 'a'], 1, 'ERR_UNSUPPORTED_DTYPE'],
   [['verify', fixture('hostile', 'trailing_1.mmap')], 1, 'ERR_TRAILING_DATA'],
+  [['info', fixture('hostile', 'cut_120.mmap')], 1, 'ERR_FILE_TOO_SHORT'],
   [['convert', 'f.npy', 'raw.bin'], 1, 'EEXIST'],
   [['convert', 'f.npy', 'no/such/folder.npy'], 1, 'ENOENT'],
   [['slice', 'f.npy', '2'], 2, 'ERR_OUT_OF_RANGE'],

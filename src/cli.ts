@@ -151,7 +151,7 @@ async function formatOf(path: string, entries: readonly Entry[]): Promise<string
 
 /** Why a file that can be listed cannot be mapped here; throws what is no reason of that kind. */
 function unreadable(error: unknown): Error {
-  if (isMmapError(error, 'ERR_UNSUPPORTED_DTYPE', 'ERR_TOO_LARGE', 'ERR_FILE_TOO_SHORT')) return error
+  if (isMmapError(error, 'ERR_UNSUPPORTED_DTYPE', 'ERR_TOO_LARGE')) return error
   throw error
 }
 
@@ -353,7 +353,10 @@ function pairs(fields: Readonly<Record<string, unknown>>): string {
 /** Rows of cells, in columns. */
 function table(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map(plain))
-  const widths = (cells[0] ?? []).map((_, n) => Math.max(...cells.map((row) => row[n]?.length ?? 0)))
+  const widths: number[] = []
+  for (const row of cells) {
+    for (const [n, { length }] of row.entries()) widths[n] = Math.max(widths[n] ?? 0, length)
+  }
   const line = (row: readonly string[]) => row.map((cell, n) => cell.padEnd(widths[n] as number)).join('  ')
   return cells.map((row) => `${line(row).trimEnd()}\n`).join('')
 }
@@ -381,7 +384,7 @@ function exitCodeOf(error: unknown): number {
   const { code, cause } = error as Coded & { cause?: unknown }
   if (typeof code !== 'string') throw error
   // Whoever read the output has had enough of it.
-  if (code === 'EPIPE') return 0
+  if (code === 'EPIPE') return Number(process.exitCode ?? 0)
   process.stderr.write(errorLine(error as Coded))
   if (code === 'ABORT_ERR') return 128 + (constants.signals[cause as NodeJS.Signals] ?? 0)
   return /^ERR_(INVALID_ARG|OUT_OF_RANGE|PARSE_ARGS)/.test(code) ? 2 : 1
