@@ -106,7 +106,7 @@ async function main(given: readonly string[]): Promise<void> {
     throw invalidArgValue('COMMAND', `must be one of ${Object.keys(COMMANDS).join(', ')}; see --help`, name)
   }
   // A number below zero is never an option here: -1 selects the last index.
-  const args = given.slice(1).map((arg) => (/^-\d/.test(arg) ? ` ${arg}` : arg))
+  const args = given.slice(1).map((arg) => (/^-\d[\d\s,:+-]*$/.test(arg) ? ` ${arg}` : arg))
   const { positionals, values } = parseArgs({ args, options: command.options, allowPositionals: true })
   if ((values as Values).help) return print(USAGE)
   if (positionals.length < command.needed || positionals.length > command.args.length) {
