@@ -79,13 +79,13 @@ export function privatePages(path: string): number {
   return bytes
 }
 
-/** How many descriptors of `path` this process has open. */
-export function descriptors(path: string): number {
-  const links = readdirSync('/proc/self/fd').map((fd) => {
+/** How many descriptors of `path` a process has open, this one or another. */
+export function descriptors(path: string, pid: number | 'self' = 'self'): number {
+  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`)
+      return readlinkSync(`/proc/${pid}/fd/${fd}`)
     } catch {
-      return '' // The descriptor that readdir itself used.
+      return '' // Closed meanwhile, as the descriptor that readdir itself used.
     }
   })
   return links.filter((link) => link.startsWith(path)).length

@@ -87,8 +87,14 @@ test('what a package would contain', (t) => {
     'index.js',
     'package.json',
   ])
-  t.true(paths.includes('dist/index.js') && paths.includes('dist/index.d.ts'))
+  for (const path of ['index.js', 'index.d.ts', 'cli.js']) t.true(paths.includes(`dist/${path}`), path)
   t.false(paths.some((path) => path.endsWith('.node') || path.includes('.spec.')))
+})
+
+test('the command is a program', (t) => {
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  t.deepEqual(bin, { 'mmap-ndarray': './dist/cli.js' })
+  t.regex(readFileSync(join(root, 'dist', 'cli.js'), 'utf8'), /^#!\/usr\/bin\/env node\n/)
 })
 
 test('declarations of the public types mention nothing native or internal', (t) => {

@@ -119,6 +119,16 @@ GENERATED.forEach((path, i) => {
 })
 await check('lint JavaScript', 'npx', ['biome', 'check', '--error-on-warnings', '.'])
 await check('type check', 'npx', ['tsc', '-p', 'tsconfig.json'])
+// The generator is a package of its own, with the older TypeScript that it wants.
+const generator = ['--prefix', 'tools/docs']
+if (
+  existsSync('tools/docs/node_modules/typedoc') ||
+  (await run('set up the API reference', 'npm', ['ci', '--ignore-scripts', ...generator])) === 0
+) {
+  await check('API reference', 'npm', ['run', '--silent', ...generator, 'docs'])
+} else {
+  totals.skipped += 1
+}
 await check('format Rust', 'cargo', ['fmt', '--all', '--check'])
 await check('lint Rust', 'cargo', [
   'clippy',

@@ -26,22 +26,39 @@ export type ScijsDTypeOf<D extends DType> =
 
 /** What {@link toScijs} gives: an ndarray of scijs, made without generated code. */
 export interface ScijsArray<D extends DType = DType> {
+  /** The same typed array as the view's, a part of it, or the element store. */
   readonly data: TypedArrayIn<D> | ElementStore<ScalarOf<D>>
+  /** Length of each axis, in elements. */
   readonly shape: number[]
+  /** Distance between neighbours on each axis, in elements. */
   readonly stride: number[]
+  /** Index in `data` of the element whose indices are all 0. */
   readonly offset: number
+  /** scijs's name of the data. */
   readonly dtype: ScijsDTypeOf<D>
+  /** The axes from the smallest stride to the largest. */
   readonly order: number[]
+  /** Number of elements. */
   readonly size: number
+  /** Number of axes. */
   readonly dimension: number
+  /** The axes in reverse. */
   readonly T: ScijsArray<D>
+  /** The element at one index per axis. */
   get(...index: number[]): ScalarOf<D>
+  /** Writes the element at one index per axis and returns it. */
   set(...args: [...index: number[], value: ValueOf<D>]): ScalarOf<D>
+  /** The index in `data` of the element at one index per axis; checks nothing. */
   index(...index: number[]): number
+  /** The array without the first `start[n]` indices of axis n. */
   lo(...start: (number | null | undefined)[]): ScijsArray<D>
+  /** The array of the first `stop[n]` indices of axis n. */
   hi(...stop: (number | null | undefined)[]): ScijsArray<D>
+  /** The array of every `steps[n]`-th index of axis n. */
   step(...steps: (number | null | undefined)[]): ScijsArray<D>
+  /** The array whose axis n is axis `axes[n]` of this one. */
   transpose(...axes: (number | undefined)[]): ScijsArray<D>
+  /** The array at index `index[n]` of axis n, which disappears. */
   pick(...index: (number | null | undefined)[]): ScijsArray<D>
 }
 
@@ -145,26 +162,40 @@ export interface StdlibArray<D extends DType = DType> {
   readonly data: TypedArrayIn<D> | StdlibAccessors<ScalarOf<D>>
   /** stdlib's name of the data: 'uint8' for bool; 'generic' for an element store, int64 and uint64. */
   readonly dtype: string
+  /** Length of each axis, in elements. */
   readonly shape: number[]
   /** In elements; [0] for a view without axes. */
   readonly strides: number[]
+  /** Index in `data` of the element whose indices are all 0. */
   readonly offset: number
+  /** 'column-major' where strides go up from axis to axis, else 'row-major'. */
   readonly order: 'row-major' | 'column-major'
+  /** Number of axes. */
   readonly ndims: number
+  /** Number of elements. */
   readonly length: number
+  /** How the elements lie in memory, and whether `set` is refused. */
   readonly flags: {
+    /** One after the other, the last axis first. */
     readonly ROW_MAJOR_CONTIGUOUS: boolean
+    /** One after the other, the first axis first. */
     readonly COLUMN_MAJOR_CONTIGUOUS: boolean
+    /** Whether `set` throws. */
     readonly READONLY: boolean
   }
+  /** The element at one index per axis. */
   get(...index: number[]): ScalarOf<D>
+  /** Writes the element at one index per axis and returns the array. */
   set(...args: [...index: number[], value: ValueOf<D>]): StdlibArray<D>
 }
 
 /** Data behind two functions, as stdlib has it: the value comes before the index. */
 export interface StdlibAccessors<T> {
+  /** Number of elements. */
   readonly length: number
+  /** The element at an index. */
   get(index: number): T
+  /** Writes the element at an index. */
   set(value: T, index?: number): void
 }
 
@@ -220,7 +251,9 @@ function isColumnMajor(stride: readonly number[]): boolean {
 
 /** What {@link toChunk} gives: a chunk of zarrita. */
 export interface Chunk<D extends DType = DType> {
+  /** The part of the data that begins with the first element. */
   readonly data: TypedArrayIn<D>
+  /** Length of each axis, in elements. */
   readonly shape: number[]
   /** In elements, none negative. */
   readonly stride: number[]

@@ -32,6 +32,7 @@ export type CreateSource<D extends DType = DType> =
   | {
       /** Elements along each axis. */
       readonly shape: readonly number[]
+      /** The dtype of the elements, by any of its names. */
       readonly dtype: D | (string & {})
       /** The value of every element; zero when left out. */
       readonly fill?: ValueOf<D> | undefined

@@ -90,15 +90,25 @@ export type MmapErrorCode =
 
 /** What an `MmapError` carries beside its message; a field that is undefined is not set. */
 export interface MmapErrorFields {
+  /** Which error it is. */
   readonly code: MmapErrorCode
+  /** The file it is about. */
   readonly path?: string | undefined
+  /** The OS's number, negative as in Node.js. */
   readonly errno?: number | undefined
+  /** What the OS refused. */
   readonly syscall?: string | undefined
+  /** What should have been there: bytes, a dtype or a shape. */
   readonly expected?: number | string | readonly number[] | undefined
+  /** What was there instead. */
   readonly actual?: number | string | readonly number[] | undefined
+  /** The dtype that is not supported. */
   readonly dtype?: string | undefined
+  /** The version that is not known. */
   readonly version?: number | string | undefined
+  /** Why a mapping was lost: 'truncated', 'no-space' or 'io'. */
   readonly reason?: string | undefined
+  /** What led to it: the reason of the caller's signal. */
   readonly cause?: unknown
 }
 
@@ -116,14 +126,23 @@ const FIELDS = [
 
 /** An error of the library or of the OS under it; `code` says which, and never changes its meaning. */
 export class MmapError extends Error implements MmapErrorFields {
+  /** Which error it is. */
   declare readonly code: MmapErrorCode
+  /** The file it is about. */
   declare readonly path?: string
+  /** The OS's number, negative as in Node.js. */
   declare readonly errno?: number
+  /** What the OS refused. */
   declare readonly syscall?: string
+  /** What should have been there: bytes, a dtype or a shape. */
   declare readonly expected?: number | string | readonly number[]
+  /** What was there instead. */
   declare readonly actual?: number | string | readonly number[]
+  /** The dtype that is not supported. */
   declare readonly dtype?: string
+  /** The version that is not known. */
   declare readonly version?: number | string
+  /** Why a mapping was lost: 'truncated', 'no-space' or 'io'. */
   declare readonly reason?: string
 
   constructor(message: string, fields: MmapErrorFields) {
@@ -148,7 +167,10 @@ function define(target: object, key: string, value: unknown): void {
 export function isMmapError<C extends MmapErrorCode = MmapErrorCode>(
   err: unknown,
   ...codes: C[]
-): err is MmapError & { readonly code: C } {
+): err is MmapError & {
+  /** One of `codes`. */
+  readonly code: C
+} {
   return err instanceof MmapError && (codes.length === 0 || (codes as string[]).includes(err.code))
 }
 

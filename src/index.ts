@@ -15,7 +15,7 @@ export type { AppendOptions, RowSource } from './grow.js'
 export type { Order } from './layout.js'
 export { type ChunkFunction, type ChunkInfo, type MapChunksOptions, mapChunks } from './map-chunks.js'
 export type { Advice, MappedView } from './mapped-view.js'
-export { MmapArray, type Tracking } from './mmap-array.js'
+export { type ArraySummary, MmapArray, type Tracking } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {
   type Entry,

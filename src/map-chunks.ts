@@ -31,8 +31,11 @@ export interface MapChunksOptions extends ChunkOptions, WorkOptions {
 
 /** Which chunk it is: its number, the first of its rows, and the row after the last. */
 export interface ChunkInfo {
+  /** The number of the chunk, from 0. */
   readonly index: number
+  /** The first of its rows, an index of axis 0. */
   readonly start: number
+  /** The row after its last. */
   readonly stop: number
 }
 

@@ -36,6 +36,18 @@ import { detach, overlay } from './wasm.js'
  */
 export type Tracking = 'pagemap-scan' | 'pagemap' | 'compare'
 
+/** What `toJSON` of an array gives: everything about it but its elements. */
+export interface ArraySummary extends Summary {
+  /** The absolute path that the file was opened by. */
+  readonly path: string
+  /** How the file is mapped. */
+  readonly mode: Mode
+  /** The file's format. */
+  readonly format: Format
+  /** The file's own code of the dtype. */
+  readonly descr: string
+}
+
 /** An array in a file, open: made by `open` and `create`. */
 export class MmapArray<D extends DType = DType> extends MappedView<D> {
   /** @internal The open file. */
@@ -303,6 +315,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     }
   }
 
+  /** The same as `close()`, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }
@@ -314,7 +327,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   }
 
   /** Everything about the array but its elements. */
-  override toJSON(): Summary & { path: string; mode: Mode; format: Format; descr: string } {
+  override toJSON(): ArraySummary {
     const { path, mode, format, descr } = this
     return { ...super.toJSON(), path, mode, format, descr }
   }

@@ -47,22 +47,31 @@ export type Nested<T> = T | Nested<T>[]
 
 /** How the elements of a view lie in memory, by the names of numpy and of stdlib. */
 export interface Flags {
+  /** One after the other, the last axis first. */
   readonly C_CONTIGUOUS: boolean
+  /** One after the other, the first axis first. */
   readonly F_CONTIGUOUS: boolean
+  /** stdlib's name of `C_CONTIGUOUS`. */
   readonly ROW_MAJOR_CONTIGUOUS: boolean
+  /** stdlib's name of `F_CONTIGUOUS`. */
   readonly COLUMN_MAJOR_CONTIGUOUS: boolean
+  /** Whether the writing methods work. */
   readonly WRITEABLE: boolean
+  /** Whether the writing methods throw ERR_READ_ONLY. */
   readonly READONLY: boolean
 }
 
 /** What `toJSON` gives: everything about a view but its elements. */
 export interface Summary {
+  /** The long name of the dtype. */
   readonly dtype: DType
+  /** Length of each axis, in elements. */
   readonly shape: number[]
   /** In elements. */
   readonly stride: number[]
   /** In elements. */
   readonly offset: number
+  /** The axes from the smallest stride to the largest. */
   readonly order: number[]
   /** Bytes. */
   readonly nbytes: number
@@ -566,6 +575,13 @@ export type NdViewConstructor = UnionToIntersection<TypedArrayForms[keyof TypedA
 
 /** An n-dimensional view of typed data: shape, strides and offset over a typed array or an element store. */
 export interface NdView<D extends DType = DType> extends NdViewBase<D, NdView<D>> {}
+/**
+ * Makes a view: of a typed array, whose dtype it tells, or of an element store with a `dtype`. Strides and offset are in
+ * elements.
+ *
+ * Throws ERR_INVALID_ARG_TYPE and ERR_INVALID_ARG_VALUE for what is no data or layout, and ERR_OUT_OF_RANGE for a layout that
+ * reaches outside the data.
+ */
 // A function, so that it can have the prototype of the class that it checks for.
 export const NdView = function NdView(
   data: Data,

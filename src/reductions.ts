@@ -269,7 +269,9 @@ function resultOf({ number, integer, truth, dtype, shape, data }: NativeReduced)
 
 /** What `minmax` gives. */
 export interface MinMax<T> {
+  /** The least element. */
   readonly min: T
+  /** The greatest element. */
   readonly max: T
 }
 

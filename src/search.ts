@@ -74,12 +74,15 @@ export type Vector = TypedArray | NdArrayLike | readonly (number | bigint | bool
 
 /** Rows and their scores, the best first. */
 export interface TopK {
+  /** Indices of axis 0. */
   readonly indices: number[]
+  /** What the metric says of each row. */
   readonly scores: number[]
 }
 
 /** How many elements there are between each two edges. */
 export interface Histogram {
+  /** Elements of each bin. */
   readonly counts: number[]
   /** One more than there are counts. */
   readonly edges: number[]

@@ -7,8 +7,11 @@ import { Axes, copyOf, cut, type Layout, NO_AXIS } from './layout.js'
 
 /** A range of one axis; null leaves an end, or the step, to its default. Negative ends count from the end. */
 export interface Slice {
+  /** The first index; null is the end where the step begins. */
   readonly start: number | null
+  /** The index that ends it, left out; null goes to the end. */
   readonly stop: number | null
+  /** From one index to the next, not 0; null is 1. */
   readonly step: number | null
 }
 

@@ -13,11 +13,17 @@ import { assign, type Strided } from './strided.js'
  * Anything with the fields of an ndarray: a view, a scijs ndarray, a stdlib one (`strides`), a plain object.
  */
 export interface NdArrayLike {
+  /** The elements. */
   readonly data: TypedArray | Uint8ClampedArray | readonly (number | bigint | boolean)[] | StoreLike
+  /** Length of each axis, in elements; one axis of all elements when left out. */
   readonly shape?: ArrayLike<number>
+  /** Distance between neighbours on each axis, in elements; C order when left out. */
   readonly stride?: ArrayLike<number>
+  /** The same as `stride`. */
   readonly strides?: ArrayLike<number>
+  /** Index in `data` of the first element. */
   readonly offset?: number
+  /** The dtype, where the data does not tell it, or a name of scijs. */
   readonly dtype?: string
 }
 

@@ -31,7 +31,9 @@ export interface ElementStore<T = number | bigint> {
    * The memory behind the store, when that is one buffer: it lets `assign` see that two views do not overlap.
    */
   readonly buffer?: ArrayBufferLike
+  /** The element at an index. */
   get(index: number): T
+  /** Writes the element at an index. */
   // biome-ignore lint/suspicious/noConfusingVoidType: scijs's type for stores that return nothing
   set(index: number, value: T): T | void
 }

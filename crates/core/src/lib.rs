@@ -65,3 +65,8 @@ pub use layout::{Layout, Order};
 pub use lease::Lease;
 pub use mapping::Mapping;
 pub use mode::Mode;
+
+/// The blocks of the page about this crate, which `cargo test` runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+mod page {}
