@@ -76,10 +76,46 @@ export declare class NativeArray {
   saveAsSync(layout: NativeLayout, path: string, options: NativeSaveOptions): void
   /** Writes the elements of `layout` to a new file without holding up the caller's thread. */
   saveAs(layout: NativeLayout, path: string, options: NativeSaveOptions, job: NativeJob): Promise<void>
+  /** The axis along which the array grows; throws where it cannot. */
+  growthAxis(): number
+  /** Appends rows, given as the bytes of whole elements in the order of the file. */
+  appendSync(rows: number, bytes: Uint8Array, durable: boolean): void
+  /** Gives the array `n` rows. */
+  resizeSync(n: number): void
+  /** Begins to append rows that come in several blocks. */
+  beginAppend(rows: number): NativeGrowth
+  /** Begins to give the array `n` rows. */
+  beginResize(n: number): NativeGrowth
+  /** Makes a committed length the array's own. */
+  adopt(growth: NativeGrowth): void
+  /** Takes the length that the file has now; whether it is another one. */
+  refresh(): boolean
   /** Does an operation on the elements of `layout`, and those of the operand where it has one. */
   searchSync(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
   /** As `searchSync`, without holding up the caller's thread. */
   search(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
+}
+
+/** A new length on its way. Dropped before it is committed, it leaves the file as it was. */
+export declare class NativeGrowth {
+  /** Sets the disk space for all rows aside, without holding up the caller's thread. */
+  reserve(): Promise<void>
+  /** Sets the disk space for all rows aside. */
+  reserveSync(): void
+  /** Writes whole elements at a byte offset of the new rows. */
+  writeSync(offset: number, bytes: Uint8Array): void
+  /** Copies elements now and writes them at a byte offset of the new rows without holding up the caller's thread. */
+  write(offset: number, bytes: Uint8Array): Promise<void>
+  /** Gives the new rows zeros without holding up the caller's thread; nothing to do where there are none. */
+  zeros(): Promise<void>
+  /** Gives the file its new length. */
+  commitSync(durable: boolean): void
+  /** Gives the file its new length without holding up the caller's thread. */
+  commit(durable: boolean): Promise<void>
+  /** Copies all elements now, writes them and gives the file its new length without holding up the caller's thread. */
+  finish(bytes: Uint8Array, durable: boolean): Promise<void>
+  /** Gives the growth up: the file is as long as it was. */
+  abort(): void
 }
 
 /** What is known of a piece of work while it runs, and the way to stop it. */
@@ -141,6 +177,8 @@ export interface NativeCreateOptions {
   overwrite: boolean
   /** Reserve the disk space first. */
   reserve: boolean
+  /** Bytes of address space to keep ahead for growth. */
+  capacity: number
 }
 
 /** One array that a file holds. */
@@ -227,6 +265,8 @@ export interface NativeOpenOptions {
   order?: string
   /** shared or exclusive: the lock to hold while the array is open. */
   lock?: string
+  /** Bytes of address space to keep ahead for growth. */
+  capacity?: number
 }
 
 /** A second operand: elements of another open array, or of bytes, which are copied. */

@@ -773,8 +773,9 @@ if (
   }
 }
 
-const { NativeArray, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker, tracking } = nativeBinding
+const { NativeArray, NativeGrowth, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker, tracking } = nativeBinding
 export { NativeArray }
+export { NativeGrowth }
 export { NativeJob }
 export { NativeWriter }
 export { attach }

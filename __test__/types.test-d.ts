@@ -323,3 +323,13 @@ file32.sum({ ddof: 1 })
 file32.sum({ axis: '0' })
 // @ts-expect-error: only sum and prod may be exact
 fileI32.max({ bigint: true })
+
+// Growth
+same<ReturnType<typeof file32.append>, Promise<void>>(true)
+same<ReturnType<typeof file32.refresh>, boolean>(true)
+file32.appendSync(Float32Array.of(1), { durable: true })
+file64.appendSync([1n])
+// @ts-expect-error: numbers for int64
+file64.appendSync([1])
+// @ts-expect-error: no such option
+file32.resizeSync(1, { durable: true })

@@ -6,6 +6,7 @@
  * event loop turns.
  */
 import { constants } from 'node:buffer'
+import { blocksOf } from './blocks.js'
 import {
   checkValue,
   type DType,
@@ -17,16 +18,13 @@ import {
 } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import { checkTarget, type WriteOptions } from './formats.js'
-import { checkShape, contiguousStride, type Order, sizeOf } from './layout.js'
+import { checkShape, sizeOf } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { createNative, createNativeSync, type NativeCreateOptions } from './native.js'
+import { checkCapacity } from './open.js'
 import type { PathLike } from './path.js'
 import { type NdArrayLike, type NestedArray, toStrided } from './source.js'
-import { allocate, bytesOf, type Data, put } from './store.js'
-import { assign, gather, type Strided } from './strided.js'
-
-/** Bytes that are put together on the main thread at a time. */
-const BLOCK = 4 * 2 ** 20
+import { allocate, bytesOf, put } from './store.js'
 
 /** What a new file is made from. */
 export type CreateSource<D extends DType = DType> =
@@ -91,6 +89,8 @@ export interface CreateOptions extends WriteOptions {
    * Without it a file of zeros is sparse: it takes no space, and a later store that finds no block ends the process.
    */
   reserve?: boolean | undefined
+  /** Bytes of address space kept ahead for growth: see `OpenOptions`. */
+  capacity?: number | undefined
 }
 
 /**
@@ -164,11 +164,12 @@ interface Plan {
 }
 
 function plan(path: PathLike, source: unknown, options: CreateOptions | undefined): Plan {
-  checkOptions(options, ['format', 'order', 'overwrite', 'reserve'], 'create')
+  checkOptions(options, ['format', 'order', 'overwrite', 'reserve', 'capacity'], 'create')
   const { reserve = true } = options ?? {}
   if (typeof reserve !== 'boolean') throw invalidArgType('reserve', 'of type boolean', reserve)
   const { file, format, order, overwrite } = checkTarget(path, options ?? {})
-  const common = { format, order, overwrite, reserve }
+  const capacity = checkCapacity(options?.capacity)
+  const common = { format, order, overwrite, reserve, capacity }
   const wanted = typeOfSource(source)
   if (isShapeSource(source)) {
     checkOptions(source, ['shape', 'dtype', 'fill'], 'create by shape')
@@ -247,44 +248,4 @@ function elementOf({ dtype }: ElementType, value: unknown): Uint8Array | undefin
   const element = allocate(dtype, 1)
   put(element, 0, checkValue(dtype, value))
   return bytesOf(element)
-}
-
-/** The parts of the file. What the source must still be when a part is read is noted now, before anything is awaited. */
-function blocksOf(source: Strided, type: ElementType, order: Order): Iterable<[number, Uint8Array]> {
-  const { dtype } = type
-  const { data, shape, stride } = source
-  const { length } = data
-  const walk =
-    order === 'C'
-      ? source
-      : { ...source, shape: reversed(shape, type.complex), stride: reversed(stride, type.complex) }
-  const [size, itemsize] = [sizeOf(shape), itemsizeOf(dtype)]
-  const count = BLOCK / itemsize
-  const parts = function* (): Generator<[number, Uint8Array]> {
-    for (let start = 0; start < size; start += count) {
-      if (data.length !== length) {
-        const message =
-          'The source was detached or changed its length while it was being read; nothing was created'
-        throw new MmapError(message, { code: 'ERR_INVALID_STATE' })
-      }
-      const part = gather(walk, start, Math.min(start + count, size))
-      yield [start * itemsize, bytesOf(convert(part, source.dtype, dtype))]
-    }
-  }
-  return parts()
-}
-
-/** The axes of a Fortran-order walk as those of a C-order walk; the parts of a complex number stay together. */
-function reversed(list: readonly number[], complex: boolean): number[] {
-  const parts = complex ? list.slice(-1) : []
-  return [...list.slice(0, list.length - parts.length).reverse(), ...parts]
-}
-
-function convert(part: Data, from: DType, to: DType): Data {
-  if (from === to && to !== 'bool') return part
-  const shape = [part.length]
-  const layout = { shape, stride: contiguousStride(shape), offset: 0 }
-  const data = allocate(to, part.length)
-  assign({ ...layout, data, dtype: to }, { ...layout, data: part, dtype: from })
-  return data
 }

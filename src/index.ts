@@ -10,6 +10,7 @@ export { type CreateOptions, type CreateSource, create, createSync } from './cre
 export type { DType, ScalarOf, TypedArray, TypedArrayOf, ValueOf } from './dtype.js'
 export { isMmapError, MmapError, type MmapErrorCode, type MmapErrorFields } from './errors.js'
 export type { WritableFormat } from './formats.js'
+export type { AppendOptions, RowSource } from './grow.js'
 export type { Order } from './layout.js'
 export { type ChunkFunction, type ChunkInfo, type MapChunksOptions, mapChunks } from './map-chunks.js'
 export type { Advice, MappedView } from './mapped-view.js'

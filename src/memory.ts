@@ -41,7 +41,7 @@ export class Memory<D extends DType = DType> {
   declare readonly dtype: D
   private declare current: Data<D>
   private declare kind: number
-  /** Elements that were there at first; a buffer that is detached or made shorter holds fewer. */
+  /** Elements that were there; a buffer that is detached or made shorter holds fewer. */
   private declare count: number
   private declare readonly explain: () => Error
   /** The view that owns the data, of which all others are made; null until it is there itself. */
@@ -73,6 +73,20 @@ export class Memory<D extends DType = DType> {
     return this.explain()
   }
 
+  /** The error for an index past the end: `gone()`, or ERR_OUT_OF_RANGE where the array has become shorter. */
+  missing(): Error {
+    if (this.isGone) return this.gone()
+    const message = 'The array was made shorter; this view of it reaches past its end'
+    return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' as const })
+  }
+
+  /** Goes on with other data of the same dtype: that of an array which has become longer or shorter. */
+  move(data: Data<D>): void {
+    this.current = data
+    this.kind = isStore(data) ? STORE : KIND[this.dtype]
+    this.count = data.length
+  }
+
   /** Lets go of the data: every later use throws, also where the buffer itself cannot be detached. */
   release(): void {
     this.current = this.kind === STORE ? EMPTY : allocate(this.dtype, 0)
@@ -83,7 +97,7 @@ export class Memory<D extends DType = DType> {
   /** The element at index `at`, an integer >= 0 that the caller has checked. Throws the error of `gone()`. */
   read(at: number): ScalarOf<D> {
     const value = this.load(at)
-    if (value === undefined) throw this.gone()
+    if (value === undefined) throw this.missing()
     return value as ScalarOf<D>
   }
 
@@ -94,7 +108,7 @@ export class Memory<D extends DType = DType> {
    */
   write(at: number, value: unknown): ScalarOf<D> {
     const stored = typeof value === 'number' && this.kind < NUMBERS ? value : checkValue(this.dtype, value)
-    if (this.store(at, stored) === undefined) throw this.gone()
+    if (this.store(at, stored) === undefined) throw this.missing()
     return stored as ScalarOf<D>
   }
 

@@ -7,6 +7,20 @@
  */
 import type { Handle } from './attach.js'
 import { constructors, type DType } from './dtype.js'
+import { checkInteger } from './errors.js'
+import {
+  type AppendOptions,
+  append,
+  appendNow,
+  checkDurable,
+  checkLength,
+  type Growing,
+  Queue,
+  type RowSource,
+  resize,
+  rowsOf,
+} from './grow.js'
+import { sizeOf } from './layout.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import { type NativeArray, type NativeFacts, tracking } from './native.js'
@@ -30,11 +44,17 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   readonly descr: string
   /** Where the bytes live: an ArrayBuffer over the mapping itself ('external'), or a SharedArrayBuffer ('shared'). */
   readonly backing: Backing
+  /** What native code has last said of the array. */
+  private facts: NativeFacts
+  private readonly queue = new Queue()
+  /** The axis along which the array grows, once that was asked. */
+  private axis: number | undefined
 
   private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
     const { shape, stride, offset } = facts
     super(memory, { shape, stride, offset }, file.mode === 'r', null)
     this.opened = file
+    this.facts = facts
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = backing
@@ -141,6 +161,122 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   }
 
   /**
+   * Appends rows along the growth axis: the first in C order, the last in Fortran order. Rows with one axis less than the array
+   * are one row. Formats mmap, npy and raw, mode 'r+'.
+   *
+   * Killed at any moment, the process leaves the length of before or of after; a raw file may have zeros in its new rows then.
+   * With `durable` that holds for a power loss as well, else from the next `flush` on. Views and typed arrays made
+   * before stay as they are; `shape` and `data` of the array itself are new. What is appended without being awaited is appended in
+   * that order.
+   *
+   * Rejects with ERR_INVALID_ARG_VALUE for rows of another shape and for arrays that cannot grow (mode 'c', a part of a file,
+   * strided), ERR_READ_ONLY, ERR_STALE when the path names another file or somebody else has changed the length (`refresh()`
+   * first), ERR_TOO_LARGE when the header has no room, ENOSPC, ERR_MAPPING_LOST, ERR_CLOSED; file and array are as before.
+   */
+  async append(rows: RowSource<D>, options?: AppendOptions): Promise<void> {
+    const durable = checkDurable(options)
+    const given = rowsOf(this.growing(), rows)
+    await this.file.run(
+      this.queue.run(async () => {
+        const growing = this.growing()
+        const length = this.rowsAfter(growing, given.count)
+        await append(growing, given, durable)
+        this.hasRows(growing, length)
+      }),
+    )
+  }
+
+  /** Appends rows before it returns; throws what `append` rejects with, and ERR_INVALID_STATE while one is under way. */
+  appendSync(rows: RowSource<D>, options?: AppendOptions): void {
+    const durable = checkDurable(options)
+    this.queue.checkIdle(this.path)
+    const growing = this.growing()
+    const given = rowsOf(growing, rows)
+    const length = this.rowsAfter(growing, given.count)
+    appendNow(growing, given, durable)
+    this.hasRows(growing, length)
+  }
+
+  /**
+   * Gives the array `n` rows along the growth axis. New ones are zeros, with the disk space behind them; with fewer the file
+   * becomes shorter: views of what is gone throw ERR_OUT_OF_RANGE, typed arrays of it read zeros.
+   *
+   * Rejects as `append` does, and with ERR_OUT_OF_RANGE for an `n` that is no integer from 0 on.
+   */
+  async resize(n: number): Promise<void> {
+    checkInteger('n', n, 0)
+    this.growing()
+    await this.file.run(
+      this.queue.run(async () => {
+        const growing = this.growing()
+        const length = checkLength(growing, n)
+        await resize(growing, length)
+        this.hasRows(growing, length)
+      }),
+    )
+  }
+
+  /** Gives the array `n` rows before it returns; throws what `resize` rejects with, and ERR_INVALID_STATE as `appendSync`. */
+  resizeSync(n: number): void {
+    checkInteger('n', n, 0)
+    this.queue.checkIdle(this.path)
+    const growing = this.growing()
+    const length = checkLength(growing, n)
+    this.file.native.resizeSync(length)
+    this.hasRows(growing, length)
+  }
+
+  /**
+   * Takes the length that the file has now, which others may have changed, in any mode; true when it is another one.
+   *
+   * A raw array follows if it ended where the file did when it was opened. Throws ERR_STALE when the file holds another array
+   * now, ERR_TOO_LARGE in mode 'c' past `capacity` (changed pages cannot move), ERR_FILE_TOO_SHORT, ERR_CLOSED, and
+   * ERR_INVALID_STATE while an append of this array is under way.
+   */
+  refresh(): boolean {
+    this.alive()
+    this.queue.checkIdle(this.path)
+    const changed = this.file.native.refresh()
+    if (changed) this.restate()
+    return changed
+  }
+
+  private growing(): Growing {
+    this.checkWritable()
+    this.axis ??= this.file.native.growthAxis()
+    const { file, shape, axis, dtype } = this
+    return { file, shape, axis, dtype, complex: this.facts.complex }
+  }
+
+  private rowsAfter(growing: Growing, count: number): number {
+    return checkLength(growing, (growing.shape[growing.axis] as number) + count)
+  }
+
+  /** Sees the new length; of an array that can grow all else follows from it. */
+  private hasRows({ axis }: Growing, n: number): void {
+    const shape = this.shape.with(axis, n)
+    const { facts, memory } = this
+    const data = memory.data
+    const buffer = 'buffer' in data ? data.buffer : undefined
+    const units = sizeOf(shape)
+    if (buffer === undefined || units === 0 || units * this.itemsize > buffer.byteLength) {
+      this.restate()
+      return
+    }
+    facts.units = units
+    memory.move(over(buffer, facts))
+    this.reshapeTo({ shape, stride: this.stride, offset: this.offset })
+  }
+
+  /** Sees what native code says of the array now. */
+  private restate(): void {
+    const facts = this.file.native.facts()
+    this.facts = facts
+    this.memory.move(dataOf<D>(this.file.native, facts, this.backing))
+    this.reshapeTo(facts)
+  }
+
+  /**
    * Takes the data away from every view and typed array, and unmaps the file. A second call does nothing.
    *
    * Typed arrays already handed out have length 0, those over a SharedArrayBuffer read zeros once every worker that attached
@@ -185,12 +321,16 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
 /** The array's bytes as a typed array where one can show them, else as an element store. */
 function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts, backing: Backing): Data<D> {
-  const dtype = facts.dtype as D
-  const { units, unit } = facts
   const shared = backing === 'shared'
   const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
   // An empty array maps nothing.
-  const buffer = units === 0 ? empty() : native.buffer(shared)
+  return over(facts.units === 0 ? empty() : native.buffer(shared), facts)
+}
+
+/** The array's elements in its buffer, which may go on after them. */
+function over<D extends DType>(buffer: ArrayBufferLike, facts: NativeFacts): Data<D> {
+  const dtype = facts.dtype as D
+  const { units, unit } = facts
   const ctor = constructors[dtype]
   if (facts.native && ctor) return new ctor(buffer, 0, units)
   return dataViewStore(dtype, buffer, 0, units, facts.littleEndian, unit)

@@ -17,6 +17,7 @@ export {
   type NativeArray,
   type NativeCreateOptions,
   type NativeFacts,
+  type NativeGrowth,
   type NativeHandle,
   NativeJob,
   type NativeOpenOptions,

@@ -31,6 +31,7 @@ import {
   isContiguous,
   isInside,
   type Layout,
+  reach,
   reshapeLayout,
   sizeOf,
 } from './layout.js'
@@ -102,6 +103,12 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
     return new NdViewBase(this.memory, layout, readOnly) as unknown as V
+  }
+
+  /** Gives this very view another layout: for an array that becomes longer or shorter. Views made from it keep theirs. */
+  protected reshapeTo(layout: Layout): void {
+    const view = this as { -readonly [K in 'axes']: Axes }
+    view.axes = Axes.of(layout)
   }
 
   /** The view itself, while its data is there: else throws the memory's `gone()` error. */
@@ -332,7 +339,9 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
       const message = `A view of shape ${list(this.shape)} with strides ${list(this.stride)} is not contiguous; ${hint}`
       throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
     }
-    return (size === 0 ? data.subarray(0, 0) : data.subarray(offset, offset + size)) as TypedArrayOf<D>
+    if (size === 0) return data.subarray(0, 0) as TypedArrayOf<D>
+    if (offset + size > data.length) throw this.memory.missing()
+    return data.subarray(offset, offset + size) as TypedArrayOf<D>
   }
 
   /** The axes in reverse: the transposed matrix. */
@@ -524,7 +533,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * there.
    */
   [Symbol.for('nodejs.util.inspect.custom')](depth: number): string {
-    if (depth < 0 || this.memory.isGone) return this.header()
+    const isThere = () => this.size === 0 || reach(this)[1] < this.memory.data.length
+    if (depth < 0 || this.memory.isGone || !isThere()) return this.header()
     return formatView(this.header(), this, this.dtype, (at) => this.memory.read(at))
   }
 }

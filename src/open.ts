@@ -1,4 +1,5 @@
 /** Opening: options are checked here, the file is opened natively, and the result is wrapped. */
+import { constants } from 'node:buffer'
 import { type DType, parseElementType } from './dtype.js'
 import { checkInteger, checkOptions, invalidArgType, invalidArgValue, MmapError, show } from './errors.js'
 import { checkFormat } from './formats.js'
@@ -54,6 +55,12 @@ export interface OpenOptions<D extends DType = DType> {
    * default) what `shared` says. 'wasm' and 'window' are ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
    */
   backing?: 'auto' | Backing | 'wasm' | 'window' | undefined
+  /**
+   * Bytes of address space kept ahead for growth, so that `append`, `resize` and `refresh` go on with the same buffer; default
+   * 0. It costs neither memory nor disk; `data.buffer` is as long, and what is behind the array reads as zeros. Less
+   * where there are not so many addresses, none on macOS and Windows.
+   */
+  capacity?: number | undefined
 }
 
 const MODES: Readonly<Record<string, Mode>> = {
@@ -132,6 +139,7 @@ const OPTIONS = [
   'lock',
   'shared',
   'backing',
+  'capacity',
 ]
 const BACKINGS: readonly string[] = ['auto', 'external', 'shared', 'wasm', 'window']
 
@@ -169,7 +177,13 @@ function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
     ...(raw.strides !== undefined && { strides: raw.strides }),
     ...(order !== undefined && { order }),
     ...(lock !== undefined && { lock: checkLock(lock) }),
+    ...(options?.capacity !== undefined && { capacity: checkCapacity(options.capacity) }),
   }
+}
+
+/** Bytes kept ahead, checked; no more than one buffer of this runtime takes. */
+export function checkCapacity(capacity: unknown = 0): number {
+  return Math.min(checkInteger('capacity', capacity, 0), constants.MAX_LENGTH)
 }
 
 /** Shape and strides of raw complex numbers as native code takes them: without the axis of their two parts. */

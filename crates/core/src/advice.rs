@@ -171,11 +171,11 @@ impl DynMmapArray {
 
     fn pages(&self, layout: &Layout) -> Result<Pages> {
         let unit = usize::try_from(self.header().unit()).unwrap_or(usize::MAX);
-        let bytes = (self.mapping().as_ptr().addr(), self.mapping().len());
+        let bytes = (self.mapping().as_ptr().addr(), self.mapping().live());
         Pages::new(bytes, sys::page_size(), layout, (unit, self.dtype().itemsize())).ok_or_else(|| {
             Error::out_of_range(format!(
                 "the layout {layout:?} of {unit} bytes each leaves the {} bytes of the array",
-                self.mapping().len()
+                self.mapping().live()
             ))
         })
     }

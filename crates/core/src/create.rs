@@ -34,13 +34,15 @@ pub struct CreateOptions {
     pub overwrite: bool,
     /// Reserve the disk space first, so that a full disk is `ENOSPC` here and not a fault on a later store.
     pub reserve: bool,
+    /// Bytes of address space kept ahead for growth of the array that is returned.
+    pub capacity: u64,
 }
 
 impl CreateOptions {
     /// C order, no overwriting, space reserved.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, order: Order::C, overwrite: false, reserve: true }
+        Self { format, order: Order::C, overwrite: false, reserve: true, capacity: 0 }
     }
 
     /// The options of [`CreateOptions::new`] with the format that the file name's extension names.
@@ -72,6 +74,7 @@ pub struct Writer {
     draft: Draft,
     path: PathBuf,
     overwrite: bool,
+    capacity: u64,
     /// The file to be replaced, locked.
     held: Option<File>,
 }
@@ -137,6 +140,7 @@ impl Writer {
             draft,
             path: path.to_path_buf(),
             overwrite: options.overwrite,
+            capacity: options.capacity,
             held: replaced.map(|(_, held)| held),
         })
     }
@@ -151,6 +155,11 @@ impl Writer {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Bytes of address space to keep ahead.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// Writes `bytes` at byte `offset` of the data.

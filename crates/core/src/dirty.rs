@@ -147,7 +147,7 @@ impl DynMmapArray {
         let elements = Elements::new(self, layout)?;
         let (_, parts) = self.private_parts(&elements);
         let Some(file) = mapping.file() else { return Ok(()) };
-        if elements.bytes == (0..mapping.len()) && elements.is_line() {
+        if elements.bytes == (0..mapping.live()) && elements.is_line() {
             for part in parts {
                 mapping.drop_pages(&file, part).map_err(|error| Error::io("madvise", path, error))?;
             }
@@ -232,7 +232,7 @@ impl Elements {
     /// # Errors
     /// [`Error::OutOfRange`] if the layout reaches outside the array.
     pub(crate) fn new(array: &DynMmapArray, layout: &Layout) -> Result<Self> {
-        let (itemsize, len) = (array.dtype().itemsize(), array.mapping().len());
+        let (itemsize, len) = (array.dtype().itemsize(), array.mapping().live());
         let outside =
             || Error::out_of_range(format!("the layout {layout:?} leaves the {len} bytes of the array"));
         let unit = usize::try_from(array.header().unit()).map_err(|_| outside())?;

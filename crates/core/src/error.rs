@@ -221,6 +221,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The file was made longer or shorter by somebody else, or is another array now.
+    #[error("{}the file is not as this array knows it: {reason}", At(path))]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected, and what to do.
+        reason: String,
+    },
+
     /// More than this process can address, or than a format can say.
     #[error("{}too large: {reason}", At(path))]
     TooLarge {
@@ -280,7 +289,7 @@ impl Error {
             Self::Closed { .. } => "ERR_CLOSED",
             Self::MappingLost { .. } => "ERR_MAPPING_LOST",
             Self::Locked { .. } => "ERR_LOCKED",
-            Self::Stale { .. } => "ERR_STALE",
+            Self::Stale { .. } | Self::Outdated { .. } => "ERR_STALE",
             Self::InvalidState { .. } => "ERR_INVALID_STATE",
             Self::TooLarge { .. } => "ERR_TOO_LARGE",
             Self::Unavailable { .. } => "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
@@ -330,6 +339,7 @@ impl Error {
             | Self::Locked { path }
             | Self::Stale { path }
             | Self::InvalidState { path, .. }
+            | Self::Outdated { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => path,
             Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => return None,
@@ -356,6 +366,7 @@ impl Error {
             | Self::Locked { path }
             | Self::Stale { path }
             | Self::InvalidState { path, .. }
+            | Self::Outdated { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Unavailable { path, .. } => Some(path),
             Self::OutOfRange { .. } | Self::InvalidValue { .. } | Self::Aborted => None,
@@ -400,6 +411,10 @@ impl Error {
 
     pub(crate) fn too_large(reason: impl Into<String>) -> Self {
         Self::TooLarge { path: PathBuf::new(), reason: reason.into() }
+    }
+
+    pub(crate) fn outdated(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Outdated { path: path.to_path_buf(), reason: reason.into() }
     }
 
     pub(crate) fn out_of_range(reason: impl Into<String>) -> Self {

@@ -130,8 +130,16 @@ impl Stamp {
 /// # Errors
 /// [`Error::Io`] when the system refuses to look.
 pub(crate) fn names(path: &Path, identity: Identity) -> Result<bool> {
+    Ok(len_of(path, identity)?.is_some())
+}
+
+/// The length of the file of this identity, if that is what `path` names.
+///
+/// # Errors
+/// [`Error::Io`] when the system refuses to look.
+pub(crate) fn len_of(path: &Path, identity: Identity) -> Result<Option<u64>> {
     let found = sys::identity_at(path).map_err(|error| Error::io("stat", path, error))?;
-    Ok(found == Some(identity))
+    Ok(found.filter(|&(found, _)| found == identity).map(|(_, len)| len))
 }
 
 /// Opens the regular file at `path`, locks it if asked to, and makes sure that it is the file `expected`, if there is one.

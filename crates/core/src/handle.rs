@@ -33,6 +33,8 @@ struct Named {
     /// One for each file that it had: a commit can put a new one in the place of the first.
     handles: Vec<Handle>,
     header: Header,
+    /// Whether the file ended with the array when it was opened.
+    whole: bool,
     mapping: Weak<Mapping>,
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn this_process() -> u128 {
 }
 
 /// Makes an array known under its handle.
-pub(crate) fn publish(handle: &Handle, header: &Header, mapping: Weak<Mapping>) {
+pub(crate) fn publish(handle: &Handle, header: &Header, whole: bool, mapping: Weak<Mapping>) {
     let mut named = named();
     if let Some(entry) = named.get_mut(&handle.id) {
         if !entry.handles.contains(handle) {
@@ -62,18 +64,19 @@ pub(crate) fn publish(handle: &Handle, header: &Header, mapping: Weak<Mapping>) 
         return;
     }
     named.retain(|_, entry| entry.mapping.strong_count() > 0);
-    named.insert(handle.id, Named { handles: vec![handle.clone()], header: header.clone(), mapping });
+    let (handles, header) = (vec![handle.clone()], header.clone());
+    named.insert(handle.id, Named { handles, header, whole, mapping });
 }
 
 /// The array that `handle` was made from, if it was made in this process and the mapping is there still.
 fn find(handle: &Handle) -> Option<DynMmapArray> {
     let named = named();
-    let Named { handles, header, mapping } = named.get(&handle.id)?;
+    let Named { handles, header, whole, mapping } = named.get(&handle.id)?;
     // All of it: a handle that was changed is a name of something else.
     if !handles.contains(handle) {
         return None;
     }
-    Some(DynMmapArray::found(handle, header.clone(), mapping.upgrade()?))
+    Some(DynMmapArray::found(handle, header.clone(), *whole, mapping.upgrade()?))
 }
 
 /// Opens what `handle` names: the same mapping in the process that made it while the array is open there, else the

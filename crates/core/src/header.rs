@@ -133,6 +133,41 @@ impl Header {
         })
     }
 
+    /// Elements along each axis, complex ones whole: as a format says it.
+    pub(crate) fn whole_shape(&self) -> &[u64] {
+        let parts = usize::from(self.element.complex);
+        self.shape.split_at_checked(self.shape.len().saturating_sub(parts)).map_or(&[], |(shape, _)| shape)
+    }
+
+    /// The same array with `n` elements along an axis of [`whole_shape`](Self::whole_shape); it has no gaps and lies in
+    /// `order`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHeader`] where a condition of [`Header`] does not hold.
+    pub(crate) fn resized(&self, axis: usize, n: u64, order: Order) -> Result<Self> {
+        let mut shape = self.whole_shape().to_vec();
+        if let Some(extent) = shape.get_mut(axis) {
+            *extent = n;
+        }
+        Self::new(self.format, self.element, self.descr.clone(), shape, order, self.data_offset)
+    }
+
+    /// Whether `other` lies in the same place and differs at most in the length of one axis.
+    pub(crate) fn differs_in_length(&self, other: &Self) -> bool {
+        let place = |header: &Self| {
+            (
+                header.format,
+                header.element,
+                header.data_offset,
+                header.unit,
+                header.offset,
+                header.shape.len(),
+            )
+        };
+        let changed = self.shape.iter().zip(&other.shape).filter(|(one, other)| one != other).count();
+        place(self) == place(other) && self.strides == other.strides && changed < 2
+    }
+
     /// The same array in a file of `file_len` bytes, which may go on after it: other arrays are there as well.
     pub(crate) fn in_file_of(mut self, file_len: u64) -> Self {
         self.file_len = self.file_len.max(file_len.min(i64::MAX.cast_unsigned()));

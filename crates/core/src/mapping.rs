@@ -4,7 +4,7 @@
 //! (in the Node.js binding) each buffer that JavaScript holds. The last owner unmaps. Nothing here, and nothing in
 //! this crate's safe interface, makes a Rust reference to mapped bytes: another process may write a shared mapping at
 //! any time, and the clean pages of a private one follow the file. Past 400 lines: what a mapping is on each system, how
-//! it ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
+//! it grows and ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
 
 pub(crate) mod private;
 
@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(not(windows))]
@@ -36,8 +36,9 @@ use crate::sys::Zeros;
 /// 1. `as_ptr()..as_ptr() + len()` is mapped and may be read for as long as the `Mapping` lives. It may be written as well: a
 ///    private mapping is writable whatever the file's permissions, and one that the system would only map for reading
 ///    ([`Mode::ReadOnly`] where memory is promised strictly) is made so page by page by the guard.
-/// 2. The range lay inside the file when it was mapped. A page that the file has lost since is replaced by zeros when it
-///    is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
+/// 2. The array's part of the range lay inside the file when it was mapped, or when the array grew. Behind it may follow
+///    addresses kept for more of that, which the file does not have yet. A page that the file has not, or not any more, is
+///    replaced by zeros when it is touched: see [`guard`]. Not protected: with the guard disabled such an access ends the process.
 ///    After [`Mapping::retire`] the range holds zero pages of its own (on Windows the guard brings them when they are
 ///    touched), and the file is out of reach.
 /// 3. The bytes may change at any time. They are read and written through raw pointers only, and every bit pattern
@@ -48,12 +49,17 @@ pub struct Mapping {
     backing: Mutex<Backing>,
     /// `None` for an empty range: there is nothing to map.
     region: Option<Pages>,
+    /// Bytes of the array, and those kept behind it.
     len: usize,
-    /// Byte of the file where the range ends.
-    end: u64,
+    /// Byte of the file where the range starts.
+    offset: u64,
+    /// Bytes of the array, as far as known here: the file is no shorter.
+    live: AtomicUsize,
+    /// Whether somebody is at work on the length of the file.
+    growing: AtomicBool,
+    /// Whether the file may have a length that is not on the disk yet.
+    grown: AtomicBool,
     users: Mutex<Users>,
-    /// Whether the file's lock is to be given back.
-    locked: bool,
     mode: Mode,
     /// Whether somebody has been told of a loss.
     told: AtomicBool,
@@ -100,12 +106,19 @@ struct Backing {
     /// What was lost before `retire`.
     lost: Option<Loss>,
     stamp: Stamp,
+    /// The file's lock, if it is to be given back.
+    lock: Option<Arc<Held>>,
 }
 
+/// A lock that several mappings of one file hold together; the last to let go of it gives it back.
+#[derive(Debug)]
+struct Held(Arc<File>);
+
 impl Mapping {
-    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on.
+    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on, and keeps addresses for `reserve` bytes
+    /// behind them, or fewer where there are not so many.
     ///
-    /// The caller has checked that the file holds them.
+    /// The caller has checked that the file holds the first `len`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
@@ -114,36 +127,166 @@ impl Mapping {
         locked: bool,
         offset: u64,
         len: u64,
+        reserve: u64,
         mode: Mode,
         path: &Path,
     ) -> Result<Self> {
-        let Some(size) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
+        let file = Arc::new(file);
+        let lock = locked.then(|| Arc::new(Held(Arc::clone(&file))));
+        Self::of(file, lock, offset, len, reserve, mode, path)
+    }
+
+    /// Maps the same file once more, for an array of `len` bytes and addresses for `reserve` behind it. A lock is held
+    /// together.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after [`retire`](Self::retire), and those of [`new`](Self::new).
+    pub(crate) fn again(&self, len: u64, reserve: u64, path: &Path) -> Result<Self> {
+        let backing = self.backing();
+        let closed = || Error::Closed { path: path.to_path_buf() };
+        let (file, lock) = (backing.file.clone().ok_or_else(closed)?, backing.lock.clone());
+        drop(backing);
+        Self::of(file, lock, self.offset, len, reserve, self.mode, path)
+    }
+
+    fn of(
+        file: Arc<File>,
+        lock: Option<Arc<Held>>,
+        offset: u64,
+        len: u64,
+        reserve: u64,
+        mode: Mode,
+        path: &Path,
+    ) -> Result<Self> {
+        let Some(live) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
                 isize::MAX
             ))
             .at(path));
         };
-        let end = offset.saturating_add(len);
         let stamp = Stamp::of(&file, path)?;
-        let mut backing = Backing { file: None, guarded: None, lost: None, stamp };
+        let mut backing = Backing { file: None, guarded: None, lost: None, stamp, lock };
         let mut region = None;
+        let mut size = size_with_reserve(live, reserve);
         if size > 0 {
-            let (pages, read_only) =
-                map(&file, offset, size, mode).map_err(|error| Error::io("mmap", path, error))?;
+            let (pages, read_only) = loop {
+                match map(&file, offset, size, mode) {
+                    Err(error) if size > live && is_out_of_memory(&error) => {
+                        size = live + (size - live) / 2;
+                        if size - live < LEAST_RESERVE {
+                            size = live;
+                        }
+                    }
+                    done => break done.map_err(|error| Error::io("mmap", path, error))?,
+                }
+            };
             if guard::is_enabled() {
                 let place = place(&pages, size, &file, offset, mode, read_only);
+                let before = pages.as_mut_ptr().addr() - place.start;
                 let guarded =
                     Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
+                guarded.set_live(before + live);
                 backing.guarded = Some(guarded);
             }
             region = Some(pages);
         }
-        backing.file = Some(Arc::new(file));
-        let backing = Mutex::new(backing);
-        let users = Mutex::new(Users { leases: Some(0), pins: 0, commit: None });
-        let (told, shared) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { backing, region, len: size, end, users, locked, mode, told, shared })
+        backing.file = Some(file);
+        Ok(Self {
+            backing: Mutex::new(backing),
+            region,
+            len: size,
+            offset,
+            live: AtomicUsize::new(live),
+            growing: AtomicBool::new(false),
+            grown: AtomicBool::new(false),
+            users: Mutex::new(Users { leases: Some(0), pins: 0, commit: None }),
+            mode,
+            told: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the caller may work on the length of the file: nobody else who shares this mapping does, until `release`.
+    pub(crate) fn claim(&self) -> bool {
+        !self.growing.swap(true, Ordering::Acquire)
+    }
+
+    /// A copy of the `len` bytes of the file before the range, if they are all of those and in a page that is mapped.
+    pub(crate) fn header_before(&self, len: usize) -> Option<Vec<u8>> {
+        let first = self.region.as_ref()?.as_mut_ptr();
+        if len == 0 || self.offset != len as u64 || self.before() < len {
+            return None;
+        }
+        let mut copy = Vec::with_capacity(len);
+        // SAFETY:
+        // - what is mapped are whole pages, and `len` bytes of the first one lie before the range.
+        let start = unsafe { first.sub(len) };
+        // SAFETY:
+        // - they are mapped and readable (fact 1 of `Mapping`, which holds for whole pages); a lost page is the guard's.
+        // - `copy` is new memory with room for them, so the two do not overlap.
+        // - not protected: with another writer at work the bytes may be a mixture of old and new.
+        unsafe { std::ptr::copy_nonoverlapping(start, copy.as_mut_ptr(), len) };
+        // SAFETY:
+        // - the copy above has written `len` bytes, and every byte is a value.
+        unsafe { copy.set_len(len) };
+        Some(copy)
+    }
+
+    /// Ends what `claim` has begun.
+    pub(crate) fn release(&self) {
+        self.growing.store(false, Ordering::Release);
+    }
+
+    /// The array has `len` bytes now, and the file at least as many.
+    pub(crate) fn set_live(&self, len: u64) {
+        // No more than is mapped: there is another mapping for the rest.
+        let live = usize::try_from(len).unwrap_or(usize::MAX).min(self.len);
+        self.live.store(live, Ordering::Release);
+        self.grown.store(true, Ordering::Release);
+        if let (Some(region), Some(guarded)) = (&self.region, &self.backing().guarded) {
+            guarded.set_live((region.as_mut_ptr().addr() & (sys::page_size() - 1)) + live);
+        }
+    }
+
+    /// Puts the file's pages back behind the array, where somebody has touched them before the file had them.
+    ///
+    /// # Errors
+    /// What the system said; then a later call tries again.
+    #[cfg(unix)]
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        let backing = self.backing();
+        let (Some(region), Some(file), Some(guarded)) = (&self.region, &backing.file, &backing.guarded)
+        else {
+            return Ok(());
+        };
+        if !guarded.take_strayed() {
+            return Ok(());
+        }
+        let page = sys::page_size();
+        let first = region.as_mut_ptr();
+        let from = (first.addr() + self.live()).next_multiple_of(page);
+        let end = (first.addr() + self.len).next_multiple_of(page);
+        if from >= end {
+            return Ok(());
+        }
+        // What is before the range in memory is so in the file, so this is a page of it.
+        let offset = self.offset.saturating_add((from - first.addr()) as u64);
+        let (shared, read_only) = (self.mode == Mode::ReadWrite, guarded.is_read_only());
+        let mapped = crate::fault::point("mmap").and_then(|()| {
+            // SAFETY:
+            // - whole pages of the mapping that `region` owns, behind the array.
+            // - nobody has a reference to them (fact 3 of `Mapping`).
+            unsafe { sys::map_again(first.with_addr(from), end - from, file, offset, shared, read_only) }
+        });
+        mapped.inspect_err(|_| guarded.stray())
+    }
+
+    /// No mapping goes on past the end of its file here.
+    #[cfg(windows)]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same signature on every system")]
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        Ok(())
     }
 
     fn backing(&self) -> MutexGuard<'_, Backing> {
@@ -157,10 +300,15 @@ impl Mapping {
         self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Pages::as_mut_ptr)
     }
 
-    /// Length in bytes.
+    /// Length in bytes: of the array, and of what is kept behind it for growth.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Length of the array in bytes.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Acquire)
     }
 
     /// Whether the range has no bytes.
@@ -213,25 +361,28 @@ impl Mapping {
     pub(crate) fn flush(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
         // Held for the call, so that a `retire` meanwhile does not close it.
         let file = self.backing().file.clone();
-        let (Some(region), Some(file), Mode::ReadWrite) = (&self.region, file, self.mode) else {
+        let Some(file) = file.filter(|_| self.mode == Mode::ReadWrite) else {
             return Ok(());
         };
-        let before = self.before();
+        let (before, live) = (self.before(), self.live());
         for range in ranges {
+            let Some(region) = &self.region else { break };
             let (start, end) =
-                (range.start.saturating_sub(before), range.end.saturating_sub(before).min(self.len));
+                (range.start.saturating_sub(before), range.end.saturating_sub(before).min(live));
             match region.flush_range(start, end.saturating_sub(start)) {
                 // A view that was taken down meanwhile has left its stores to the file, which is synced below.
                 Err(_) if cfg!(windows) && self.backing().file.is_none() => {}
                 done => done?,
             }
         }
-        // On Linux msync is an fdatasync of the range; one of the file would write what other views have stored.
-        if !cfg!(any(target_os = "linux", target_os = "android")) {
-            sys::sync_data(&file)?;
+        // On Linux msync is an fdatasync of the range; one of the file would write what other views have stored. A new
+        // length is in the header, and in no range.
+        let grown = self.grown.swap(false, Ordering::AcqRel);
+        if grown || !cfg!(any(target_os = "linux", target_os = "android")) {
+            sys::sync_data(&file).inspect_err(|_| self.grown.store(grown, Ordering::Release))?;
         }
         // The system calls it a success, too, when the file has become shorter than what was stored.
-        if file.metadata()?.len() < self.end {
+        if file.metadata()?.len() < self.end() {
             self.lose(Loss::Truncated);
         }
         Ok(())
@@ -261,7 +412,7 @@ impl Mapping {
         // - shared ones are the file's; of what has taken the place of lost ones nothing is worth keeping.
         unsafe { sys::advise(self.page_at(pages.start), pages.len(), advice, shared) }?;
         if let (Some(file), Advice::DontNeed) = (file, advice) {
-            let first = (self.end - self.len as u64).saturating_sub(self.before() as u64);
+            let first = self.offset.saturating_sub(self.before() as u64);
             sys::forget(&file, first + pages.start as u64, pages.len());
         }
         Ok(())
@@ -393,8 +544,10 @@ impl Mapping {
             return Ok(());
         };
         let replaced = self.region.as_ref().map_or(Ok(()), |region| self.blank(region, &mut backing));
-        // Closing the file would do it, but not while a flush holds it.
-        let unlocked = if self.locked { sys::release(&file) } else { Ok(()) };
+        drop(file);
+        // Closing the file would do it, but not while a flush holds it, or a duplicate of its handle (Windows).
+        let held = backing.lock.take().and_then(Arc::into_inner);
+        let unlocked = held.map_or(Ok(()), |Held(file)| sys::release(&file));
         replaced?;
         backing.file = None;
         unlocked
@@ -457,6 +610,17 @@ fn pages_of(first: *mut u8, len: usize) -> (*mut u8, usize) {
     let unit = sys::granularity();
     let start = first.map_addr(|address| address & !(unit - 1));
     (start, (first.addr() + len).next_multiple_of(sys::page_size()) - start.addr())
+}
+
+/// Reserves smaller than this are not worth another try.
+const LEAST_RESERVE: usize = 1 << 20;
+
+/// Bytes to map for an array of `live`, where `reserve` more are wanted.
+fn size_with_reserve(live: usize, reserve: u64) -> usize {
+    let reserve = usize::try_from(reserve).unwrap_or(usize::MAX).min(isize::MAX.cast_unsigned());
+    // A range that ends where addresses end is refused by the system, not by arithmetic.
+    let most = isize::MAX.cast_unsigned() & !(sys::page_size() - 1);
+    if sys::MAPS_PAST_END { live.saturating_add(reserve).min(most.max(live)) } else { live }
 }
 
 /// What the guard must know of the pages that hold a mapped range.

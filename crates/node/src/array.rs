@@ -1,6 +1,6 @@
 //! An open array: what TypeScript's `MmapArray` holds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mmap_ndarray_core::kernel::{self, Control, RawView};
@@ -57,6 +57,8 @@ pub(crate) struct Open {
     /// Of this environment; the buffer's finalizers own it as well.
     lease: Arc<Lease>,
     pub(crate) buffer: Buffer,
+    /// Those of mappings that the array has outgrown.
+    earlier: Vec<(Arc<Lease>, Buffer)>,
 }
 
 pub(crate) fn lock(open: &Mutex<Option<Open>>) -> MutexGuard<'_, Option<Open>> {
@@ -68,8 +70,12 @@ pub(crate) fn lock(open: &Mutex<Option<Open>>) -> MutexGuard<'_, Option<Open>> {
 impl NativeArray {
     pub(crate) fn new((array, lease): (DynMmapArray, Lease)) -> Self {
         let path = array.file_path().to_path_buf();
-        let open = Open { array, lease: Arc::new(lease), buffer: Buffer::default() };
+        let open = Open { array, lease: Arc::new(lease), buffer: Buffer::default(), earlier: Vec::new() };
         Self { open: Arc::new(Mutex::new(Some(open))), path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -112,7 +118,7 @@ impl NativeArray {
     /// The bytes of the elements: always the same buffer, never a copy. The first call says whether it is a shared one.
     #[napi(catch_unwind, ts_return_type = "ArrayBuffer | SharedArrayBuffer")]
     pub fn buffer<'env>(&self, env: &'env Env, shared: bool) -> Result<Unknown<'env>> {
-        self.with(env, |Open { array, lease, buffer }| buffer.get(env, array, lease, shared))
+        self.with(env, |Open { array, lease, buffer, .. }| buffer.get(env, array, lease, shared))
     }
 
     /// Stores one element, given as bytes, everywhere in `layout`.
@@ -307,18 +313,36 @@ impl NativeArray {
     /// go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
     #[napi(catch_unwind)]
     pub fn close(&self, env: Env) -> Result<()> {
-        let Some(Open { array, lease, buffer }) = self.lock().take() else {
+        let Some(Open { array, lease, buffer, earlier }) = self.lock().take() else {
             return Ok(());
         };
-        let detached = buffer.close(&env);
         let failed = |source| CoreError::Io { syscall: "mmap", path: self.path.clone(), source };
-        let ended = lease.end().map_err(|error| js_error(&env, failed(error)));
+        let (mut detached, mut ended) = (Ok(()), Ok(()));
+        for (lease, buffer) in earlier.into_iter().chain([(lease, buffer)]) {
+            detached = detached.and(buffer.close(&env));
+            ended = ended.and(lease.end().map_err(|error| js_error(&env, failed(error))));
+        }
         let kept = array.report_loss().map_err(|error| js_error(&env, error));
         detached.and(ended).and(kept)
     }
 }
 
 impl Open {
+    /// Changes the array, and follows it to another mapping where it outgrows the one it has.
+    pub(crate) fn change<R>(
+        &mut self,
+        change: impl FnOnce(&mut DynMmapArray) -> CoreResult<R>,
+    ) -> CoreResult<R> {
+        let before = Arc::clone(self.array.mapping());
+        let changed = change(&mut self.array)?;
+        if !Arc::ptr_eq(&before, self.array.mapping()) {
+            let lease = std::mem::replace(&mut self.lease, Arc::new(self.array.lease()?));
+            self.earlier.retain(|(_, buffer)| buffer.is_there());
+            self.earlier.push((lease, std::mem::take(&mut self.buffer)));
+        }
+        Ok(changed)
+    }
+
     /// A view to be written to: `ERR_READ_ONLY` in mode `r`.
     fn target(&self, layout: &NativeLayout) -> CoreResult<RawView> {
         if self.array.mode().writable() {

@@ -23,7 +23,9 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use mmap_ndarray_core::kernel::RawView;
-use mmap_ndarray_core::{DType, DynMmapArray, Error as CoreError, Layout, Lease, Result as CoreResult};
+use mmap_ndarray_core::{
+    DType, DynMmapArray, Error as CoreError, Growth, Layout, Lease, Result as CoreResult,
+};
 use napi::bindgen_prelude::{FromNapiValue, JsValue};
 use napi::{Env, Error, Result, Status, Unknown, sys};
 
@@ -90,6 +92,11 @@ impl Buffer {
         reference.value().is_some_and(|value| is_detached(env, value).unwrap_or(true))
     }
 
+    /// Whether JavaScript still holds the buffer.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.as_ref().is_some_and(|made| made.reference.value().is_some())
+    }
+
     /// Detaches the buffer, so that every view of it has length 0; a shared one cannot be.
     pub(crate) fn close(self, env: &Env) -> Result<()> {
         match self.0 {
@@ -148,17 +155,19 @@ impl Drop for Reference {
 /// Makes an `ArrayBuffer` over the mapping, or says why the runtime will not have it.
 fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
     let mapping = array.mapping();
+    let len = span(env, array);
     let hint = owner(lease);
     let mut value = ptr::null_mut();
     // SAFETY:
-    // - `len` bytes from `as_ptr` on stay mapped, readable and writable, while `hint` owns the lease, and with it the mapping.
+    // - `len` bytes from `as_ptr` on, no more than there are, stay mapped, readable and writable, while `hint` owns the
+    //   lease, and with it the mapping.
     // - `hint` is an owner of its own; `finalize` takes it back, once.
     // - a page that the file loses is replaced by the core's guard; not protected: the guard disabled (SIGBUS).
     let status = unsafe {
         sys::napi_create_external_arraybuffer(
             env.raw(),
             mapping.as_ptr().cast(),
-            mapping.len(),
+            len,
             Some(finalize),
             hint,
             &raw mut value,
@@ -189,7 +198,7 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
         reason: format!(
             "the array has {} bytes, more than one ArrayBuffer of this runtime takes (4 GiB in Node.js 20; \
              Node-API says {}). Use Node.js 22 or later",
-            mapping.len(),
+            len,
             Status::from(status)
         ),
     })
@@ -197,6 +206,15 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
 
 const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
      not be a mapping. Open the array in a plain Node.js process";
+
+/// Bytes of an `ArrayBuffer` over the mapping: all of it, but where that is more than the runtime takes, and the array
+/// itself is not, only what it takes.
+fn span(env: &Env, array: &DynMmapArray) -> usize {
+    let all = array.mapping().len();
+    let old = env.get_node_version().is_ok_and(|version| version.major < 22);
+    let most = if old { usize::try_from(1_u64 << 32).unwrap_or(all) } else { all };
+    if array.header().data_len() <= most as u64 { all.min(most) } else { all }
+}
 
 /// `node_api_create_external_sharedarraybuffer` of `node_api.h`; its finalizer is given the address and the hint.
 type CreateShared = unsafe extern "C" fn(
@@ -379,6 +397,18 @@ pub(crate) fn owned(bytes: &mut [u8]) -> Memory {
 }
 
 impl Memory {
+    /// Bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes all bytes to the file, at byte `offset` of its new rows.
+    pub(crate) fn write_to(&self, growth: &Growth, offset: u64) -> CoreResult<()> {
+        // SAFETY:
+        // - `len` bytes from `first` on are the typed array's for as long as this call lasts.
+        unsafe { growth.write_from(offset, self.first, self.len) }
+    }
+
     /// The elements that `layout` reaches in this memory.
     pub(crate) fn view(&self, dtype: DType, layout: &NativeLayout) -> CoreResult<RawView> {
         let len = self.len / dtype.itemsize();

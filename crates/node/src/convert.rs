@@ -106,6 +106,8 @@ pub struct NativeOpenOptions {
     pub order: Option<String>,
     /// shared or exclusive: the lock to hold while the array is open.
     pub lock: Option<String>,
+    /// Bytes of address space to keep ahead for growth.
+    pub capacity: Option<f64>,
 }
 
 impl NativeOpenOptions {
@@ -117,6 +119,7 @@ impl NativeOpenOptions {
         options.strict = self.strict;
         options.name.clone_from(&self.name);
         options.lock = self.lock.as_deref().map(Lock::parse).transpose()?;
+        options.capacity = count(self.capacity.unwrap_or(0.0), "capacity")?;
         if options.format == Some(Format::Raw) {
             let element = element.ok_or_else(|| Error::OutOfRange {
                 reason: "a raw file does not say what it holds; give its dtype".to_owned(),
@@ -188,6 +191,7 @@ impl TryFrom<Handle> for NativeHandle {
                 strides: raw.and_then(|raw| raw.strides.as_deref()).map(strides).transpose()?,
                 order: None,
                 lock: options.lock.map(|lock| lock.name().to_owned()),
+                capacity: None,
             },
             identity: options.identity.map(|identity| identity.to_string()).unwrap_or_default(),
             process: format!("{process:032x}"),
@@ -238,6 +242,8 @@ pub struct NativeCreateOptions {
     pub overwrite: bool,
     /// Reserve the disk space first.
     pub reserve: bool,
+    /// Bytes of address space to keep ahead for growth.
+    pub capacity: f64,
 }
 
 impl NativeCreateOptions {
@@ -249,6 +255,7 @@ impl NativeCreateOptions {
         options.order = order_named(&self.order)?;
         options.overwrite = self.overwrite;
         options.reserve = self.reserve;
+        options.capacity = count(self.capacity, "capacity")?;
         Ok((ElementType::parse(&self.dtype)?, counts(&self.shape, "an axis of shape")?, options))
     }
 }

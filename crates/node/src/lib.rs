@@ -19,6 +19,7 @@ mod buffer;
 pub mod commit;
 pub mod convert;
 pub mod error;
+pub mod grow;
 pub mod open;
 pub mod reduce;
 pub mod search;

@@ -60,7 +60,7 @@ pub struct NativeOperand<'env> {
 /// A second operand that is good on any thread.
 enum Operand {
     None,
-    Mapped(DynMmapArray, Layout),
+    Mapped(Box<DynMmapArray>, Layout),
     Memory(Vec<u8>, DType, Layout),
 }
 
@@ -197,8 +197,9 @@ impl NativeArray {
 fn operand_of(env: &Env, operand: Option<NativeOperand>) -> Result<Operand> {
     let Some(NativeOperand { dtype, layout, array, bytes }) = operand else { return Ok(Operand::None) };
     if let Some(array) = array {
-        return array
-            .with(env, |open| Ok(Operand::Mapped(open.array.clone(), layout.check(open.array.units())?)));
+        return array.with(env, |open| {
+            Ok(Operand::Mapped(Box::new(open.array.clone()), layout.check(open.array.units())?))
+        });
     }
     let bytes = bytes.map(|bytes| buffer::copy_bytes(env, &bytes)).transpose()?.unwrap_or_default();
     let checked = ElementType::parse(&dtype).and_then(|element| {

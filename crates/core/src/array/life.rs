@@ -38,10 +38,11 @@ impl DynMmapArray {
     }
 
     /// The array that a handle was made from, whose mapping is there still.
-    pub(crate) fn found(handle: &Handle, header: Header, mapping: Arc<Mapping>) -> Self {
+    pub(crate) fn found(handle: &Handle, header: Header, whole: bool, mapping: Arc<Mapping>) -> Self {
         let Handle { path, options, id, .. } = handle;
         let OpenOptions { mode, lock, name, .. } = options.clone();
-        Self { header, mapping, mode, path: path.clone(), lock, name, id: *id }
+        let (path, growable, earlier) = (path.clone(), None, Vec::new());
+        Self { header, mapping, mode, path, lock, name, id: *id, whole, capacity: 0, growable, earlier }
     }
 
     /// A name for this array that is plain data, for [`attach`](crate::attach) in another thread or process.
@@ -62,7 +63,7 @@ impl DynMmapArray {
         };
         let handle =
             Handle { path: self.path.clone(), options, process: handle::this_process(), id: self.id };
-        handle::publish(&handle, header, Arc::downgrade(&self.mapping));
+        handle::publish(&handle, header, self.whole, Arc::downgrade(&self.mapping));
         handle
     }
 

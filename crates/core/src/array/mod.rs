@@ -3,6 +3,7 @@
 //! [`DynMmapArray`] is any array that can be opened. [`MmapArray<A>`] is one whose elements are of type `A`, in the
 //! order and alignment of this machine, so that ndarray can look at them in place.
 
+mod grow;
 mod life;
 mod save;
 mod typed;
@@ -11,8 +12,8 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use ndarray::{Array, IxDyn};
 
@@ -21,6 +22,7 @@ use crate::dtype::{DType, ElementType};
 use crate::error::{Error, Result};
 use crate::file::{self, Identity, Lock};
 use crate::format::{Format, Raw, Request};
+use crate::grow::Growable;
 use crate::guard::Loss;
 use crate::header::Header;
 use crate::kernel::{self, Element, RawView};
@@ -51,6 +53,9 @@ pub struct OpenOptions {
     pub lock: Option<Lock>,
     /// The file expected: [`Error::Stale`] where the path names another, or none.
     pub identity: Option<Identity>,
+    /// Bytes of address space kept ahead for growth; fewer where there are not so many, none where mappings end with
+    /// their file (macOS, Windows).
+    pub capacity: u64,
 }
 
 impl OpenOptions {
@@ -67,6 +72,7 @@ impl OpenOptions {
             raw: None,
             lock: None,
             identity: None,
+            capacity: 0,
         }
     }
 }
@@ -85,8 +91,15 @@ pub struct DynMmapArray {
     path: PathBuf,
     lock: Option<Lock>,
     name: Option<String>,
-    /// Tells the mapping from every other of this process.
+    /// Tells the mapping, and the length that the array has of it, from every other of this process.
     id: u64,
+    /// Whether the file ended with the array when it was opened.
+    whole: bool,
+    capacity: u64,
+    /// How it grows, once that was asked.
+    growable: Option<Growable>,
+    /// Mappings that it has outgrown, which others may still use.
+    earlier: Vec<Weak<Mapping>>,
 }
 
 impl DynMmapArray {
@@ -123,7 +136,9 @@ impl DynMmapArray {
                 actual: header.shape().to_vec(),
             });
         }
-        Ok(Self { name: name.clone(), ..Self::map(file, header, *mode, path, *lock)? })
+        let whole = header.file_len() == len;
+        let array = Self::map(file, header, *mode, path, *lock, options.capacity)?;
+        Ok(Self { name: name.clone(), whole, ..array })
     }
 
     /// Maps a file just written, for reading and writing.
@@ -132,17 +147,37 @@ impl DynMmapArray {
     /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
     pub fn from_writer(writer: Writer) -> Result<Self> {
         // Mapped before it gets its name: a file that cannot be mapped replaces nothing.
-        let array = Self::map(writer.file()?, writer.header().clone(), Mode::ReadWrite, writer.path(), None)?;
+        let (header, capacity) = (writer.header().clone(), writer.capacity());
+        let array = Self::map(writer.file()?, header, Mode::ReadWrite, writer.path(), None, capacity)?;
         writer.commit()?;
         Ok(array)
     }
 
-    fn map(file: File, header: Header, mode: Mode, path: &Path, lock: Option<Lock>) -> Result<Self> {
+    fn map(
+        file: File,
+        header: Header,
+        mode: Mode,
+        path: &Path,
+        lock: Option<Lock>,
+        capacity: u64,
+    ) -> Result<Self> {
         let (offset, len) = (header.data_offset(), header.data_len());
-        let mapping = Mapping::new(file, lock.is_some(), offset, len, mode, path)?;
+        let mapping = Mapping::new(file, lock.is_some(), offset, len, capacity, mode, path)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (mapping, path) = (Arc::new(mapping), path.to_path_buf());
-        Ok(Self { header, mapping, mode, path, lock, name: None, id })
+        Ok(Self {
+            header,
+            mapping,
+            mode,
+            path,
+            lock,
+            name: None,
+            id,
+            whole: true,
+            capacity,
+            growable: None,
+            earlier: Vec::new(),
+        })
     }
 
     /// Elements along each axis.
@@ -227,7 +262,7 @@ impl DynMmapArray {
         // SAFETY:
         // - all bytes of the mapping are mapped, readable and writable (fact 1 of `Mapping`), for as long as it lives,
         //   which the caller promises.
-        unsafe { RawView::new(self.mapping.as_ptr(), self.mapping.len(), unit, header.element(), layout) }
+        unsafe { RawView::new(self.mapping.as_ptr(), self.mapping.live(), unit, header.element(), layout) }
     }
 
     /// How many positions an element can have in the mapping: what layouts of it are made for.

@@ -210,6 +210,73 @@ impl<A: Element> MmapArray<A> {
         Ok(unsafe { raw.deref_into_view_mut() })
     }
 
+    /// Appends `rows` along the growth axis: the first in C order, the last in Fortran order. An array of one axis less is one
+    /// row. With `durable` they are on the disk when this returns.
+    ///
+    /// # Errors
+    /// Those of [`DynMmapArray::begin_append`], and [`Error::InvalidValue`] for rows of another shape. File and array are as
+    /// they were.
+    pub fn append<S: Data<Elem = A>, D: Dimension>(
+        &mut self,
+        rows: &ArrayBase<S, D>,
+        durable: bool,
+    ) -> Result<()> {
+        let axis = self.array.growth_axis()?;
+        let mut rows = rows.view().into_dyn();
+        if rows.ndim() + 1 == self.shape().len() {
+            rows.insert_axis_inplace(Axis(axis));
+        }
+        let others = |shape: &mut dyn Iterator<Item = u64>| -> Vec<u64> {
+            shape.enumerate().filter(|&(n, _)| n != axis).map(|(_, extent)| extent).collect()
+        };
+        let own = others(&mut self.shape().iter().copied());
+        if rows.ndim() != self.shape().len() || others(&mut rows.shape().iter().map(|&n| n as u64)) != own {
+            return Err(Error::invalid_value(format!(
+                "rows of shape {:?} do not fit an array of shape {:?}, which grows along axis {axis}",
+                rows.shape(),
+                self.shape()
+            )));
+        }
+        let growth = self.array.begin_append(rows.len_of(Axis(axis)) as u64)?;
+        // Where the last axis is the growing one the walk is that of Fortran order; parts of complex numbers stay together.
+        let ndim = self.header().whole_shape().len();
+        let walk: Vec<usize> = (0..ndim).rev().chain(ndim..rows.ndim()).collect();
+        let rows = if axis == 0 { rows } else { rows.permuted_axes(IxDyn(&walk)) };
+        if rows.len() > BLOCK_LEN {
+            growth.reserve()?;
+        }
+        let mut offset = 0;
+        let mut block = Vec::with_capacity(rows.len().min(BLOCK_LEN) * A::DTYPE.itemsize());
+        for value in &rows {
+            block.extend_from_slice(value.to_bytes().as_ref());
+            if block.len() >= BLOCK_LEN * A::DTYPE.itemsize() {
+                growth.write_at(offset, &block)?;
+                offset += block.len() as u64;
+                block.clear();
+            }
+        }
+        growth.write_at(offset, &block)?;
+        let grown = growth.commit(durable)?;
+        self.array.adopt(grown);
+        Ok(())
+    }
+
+    /// Gives the array `n` rows: see [`DynMmapArray::resize`].
+    ///
+    /// # Errors
+    /// Those of [`DynMmapArray::resize`].
+    pub fn resize(&mut self, n: u64) -> Result<()> {
+        self.array.resize(n)
+    }
+
+    /// Takes the length that the file has now: see [`DynMmapArray::refresh`].
+    ///
+    /// # Errors
+    /// Those of [`DynMmapArray::refresh`].
+    pub fn refresh(&mut self) -> Result<bool> {
+        self.array.refresh()
+    }
+
     /// Copies the elements into memory, in C order.
     ///
     /// # Errors

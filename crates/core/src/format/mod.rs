@@ -268,6 +268,28 @@ pub fn write_header(format: Format, element: ElementType, shape: &[u64], order: 
     Ok(bytes)
 }
 
+/// The order of the array that `bytes`, a whole header without fields, is of; `None` where the format does not say.
+pub(crate) fn order_of(format: Format, bytes: &[u8]) -> Result<Option<Order>> {
+    match format {
+        Format::Npy => Ok(Some(npy::read(bytes, 0)?.order())),
+        Format::Mmap => Ok(Some(Order::C)),
+        Format::Raw | Format::Safetensors | Format::Npz => Ok(None),
+    }
+}
+
+/// Makes a header in the place of `old`, which is a whole one, and of its length: that of the same file with `header`'s
+/// shape.
+///
+/// # Errors
+/// [`Error::TooLarge`] where it has no room for that shape.
+pub(crate) fn rewrite_header(old: &[u8], header: &Header, order: Order) -> Result<Vec<u8>> {
+    match header.format() {
+        Format::Npy => npy::rewrite(old, header.descr(), header.whole_shape(), order),
+        Format::Mmap => mmap::write(header.element(), header.whole_shape(), Order::C),
+        Format::Raw | Format::Safetensors | Format::Npz => Ok(Vec::new()),
+    }
+}
+
 fn invalid_magic(prefix: &[u8], format: Option<Format>) -> Error {
     let quoted = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
     let accepted = format.as_ref().map_or(Format::ALL.as_slice(), std::slice::from_ref);

@@ -121,6 +121,11 @@ fn is_object(code: &str) -> bool {
 }
 
 impl Npy {
+    /// The order that the header names, also where it makes no difference.
+    pub(super) fn order(&self) -> Order {
+        self.order
+    }
+
     /// The header of the field called `name`, or of the array itself where it has no fields.
     ///
     /// `called` is what the caller knows a field by, for messages.
@@ -180,17 +185,8 @@ pub(super) fn write(element: ElementType, shape: &[u64], order: Order) -> Result
             "numpy has no code for it. Write a raw file, or float32, instead",
         )
     })?;
-    let fortran = order == Order::Fortran;
-    let axes: Vec<_> = shape.iter().map(u64::to_string).collect();
-    let comma = if axes.len() == 1 { "," } else { "" };
-    let growing = if fortran { axes.last() } else { axes.first() };
-    let growth = growing.map_or(0, |digits| GROWTH_DIGITS.saturating_sub(digits.len()));
-    let text = format!(
-        "{{'descr': '{code}', 'fortran_order': {}, 'shape': ({}{comma}), }}{:growth$}",
-        if fortran { "True" } else { "False" },
-        axes.join(", "),
-        "",
-    );
+    let (text, growth) = text_of(&code, shape, order);
+    let text = format!("{text}{:growth$}", "");
     // 10 bytes before the text and one line feed after it; an exact fit gets 64 more, as in numpy.
     let used = text.len().saturating_add(11);
     let text = format!("{text}{:padding$}\n", "", padding = ALIGN.saturating_sub(used % ALIGN));
@@ -198,6 +194,38 @@ pub(super) fn write(element: ElementType, shape: &[u64], order: Order) -> Result
         Error::too_large(format!("a header of {} bytes fits no npy file of version 1.0", text.len()))
     })?;
     Ok([MAGIC, &[1, 0], &text_len.to_le_bytes(), text.as_bytes()].concat())
+}
+
+/// Makes another header of exactly the length of `old`, which is a whole one, for another shape.
+pub(super) fn rewrite(old: &[u8], code: &str, shape: &[u64], order: Order) -> Result<Vec<u8>> {
+    let before = if old.get(6) == Some(&1) { 10 } else { 12 };
+    let (text, _) = text_of(code, shape, order);
+    // Spaces, and a line feed at the end.
+    let room = old.len().saturating_sub(before).saturating_sub(1);
+    let padding = room.checked_sub(text.len()).ok_or_else(|| {
+        Error::too_large(format!(
+            "the header of this file has room for {room} characters, and a shape of {shape:?} needs {}. Save it as a new npy \
+             file, whose header has room to grow",
+            text.len()
+        ))
+    })?;
+    let text = format!("{text}{:padding$}\n", "");
+    Ok([old.get(..before).unwrap_or_default(), text.as_bytes()].concat())
+}
+
+/// The dict of a header, and how many characters its growing axis may still need.
+fn text_of(code: &str, shape: &[u64], order: Order) -> (String, usize) {
+    let fortran = order == Order::Fortran;
+    let axes: Vec<_> = shape.iter().map(u64::to_string).collect();
+    let comma = if axes.len() == 1 { "," } else { "" };
+    let growing = if fortran { axes.last() } else { axes.first() };
+    let growth = growing.map_or(0, |digits| GROWTH_DIGITS.saturating_sub(digits.len()));
+    let text = format!(
+        "{{'descr': '{code}', 'fortran_order': {}, 'shape': ({}{comma}), }}",
+        if fortran { "True" } else { "False" },
+        axes.join(", "),
+    );
+    (text, growth)
 }
 
 fn invalid(reason: impl Into<String>) -> Error {

@@ -103,6 +103,10 @@ struct Slot {
     shared: AtomicBool,
     read_only: AtomicBool,
     lost: AtomicU8,
+    /// Bytes of the region up to the end of the array; what follows is kept for its growth.
+    live: AtomicUsize,
+    /// Whether zero pages have taken the place of some that follow.
+    strayed: AtomicBool,
 }
 
 impl Slot {
@@ -116,6 +120,8 @@ impl Slot {
             shared: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
             lost: AtomicU8::new(0),
+            live: AtomicUsize::new(0),
+            strayed: AtomicBool::new(false),
         }
     }
 
@@ -227,6 +233,8 @@ impl Registration {
         os::arm(region.read_only)?;
         let slot = free_slot();
         slot.lost.store(0, Ordering::Relaxed);
+        slot.live.store(region.len, Ordering::Relaxed);
+        slot.strayed.store(false, Ordering::Relaxed);
         slot.write(Some(region));
         Ok(Self(slot))
     }
@@ -239,6 +247,23 @@ impl Registration {
     /// Notes a loss that was found without a fault.
     pub(crate) fn lose(&self, loss: Loss) {
         self.0.lose(loss);
+    }
+
+    /// The array ends `live` bytes after the start of the region: a fault behind that is no loss.
+    pub(crate) fn set_live(&self, live: usize) {
+        self.0.live.store(live, Ordering::Release);
+    }
+
+    /// Whether somebody has touched pages behind the array since the last call: zero pages hide the file there.
+    #[cfg(unix)]
+    pub(crate) fn take_strayed(&self) -> bool {
+        self.0.strayed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Notes that zero pages hide the file behind the array.
+    #[cfg(unix)]
+    pub(crate) fn stray(&self) {
+        self.0.strayed.store(true, Ordering::Release);
     }
 
     /// Whether a page of it must be made private before it is stored to.

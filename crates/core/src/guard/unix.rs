@@ -116,6 +116,14 @@ fn rescue(signal: c_int, address: usize, slot: &Slot, region: Region) -> bool {
     if signal != libc::SIGBUS {
         return false;
     }
+    // What is kept for growth has no file yet. The zeros hide it when it has: whoever makes the file longer puts it back.
+    let live = (start + slot.live.load(Ordering::Acquire)).next_multiple_of(page);
+    if touched >= end_of_file && touched >= live {
+        let from = end_of_file.max(live);
+        let done = zero(from, end - from, read_only) || zero(touched, page, read_only);
+        slot.strayed.store(true, Ordering::Release);
+        return done;
+    }
     if touched >= end_of_file {
         // Before the pages are replaced: whoever sees zeros can learn that they are not the file's.
         slot.lose(Loss::Truncated);

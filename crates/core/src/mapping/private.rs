@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Mapping;
+use super::{Held, Mapping};
 use crate::dirty::Tracking;
 use crate::error::{Error, Result};
 use crate::file::Stamp;
@@ -35,12 +35,12 @@ impl Mapping {
 
     /// Byte of the file that the first one of the mapping is.
     pub(crate) fn offset(&self) -> u64 {
-        self.end - self.len as u64
+        self.offset
     }
 
-    /// Byte of the file where the mapping ends.
+    /// Byte of the file where the array ends.
     pub(crate) fn end(&self) -> u64 {
-        self.end
+        self.offset.saturating_add(self.live() as u64)
     }
 
     /// The file, unless nobody uses it any more.
@@ -300,7 +300,10 @@ impl Mapping {
             guarded.set_file(sys::raw_file(&file).unwrap_or(crate::guard::NO_FILE));
         }
         backing.stamp = stamp;
-        backing.file = Some(Arc::new(file));
+        let file = Arc::new(file);
+        // The new file is locked as the old one was.
+        backing.lock = backing.lock.take().map(|_| Arc::new(Held(Arc::clone(&file))));
+        backing.file = Some(file);
         drop(backing);
         for (start, page) in kept {
             self.store(start, &page);

@@ -26,16 +26,16 @@ pub(crate) use portable::{PageMap, clone_contents, drop_private, next_data, rese
 #[cfg(not(any(unix, windows)))]
 compile_error!("mmap-ndarray needs memory-mapped files: Unix or Windows");
 
-#[cfg(unix)]
-pub(crate) use os::replace_with_zeros;
 #[cfg(windows)]
 pub(crate) use os::{Access, View, make_private, reserve_view};
 pub(crate) use os::{
-    Folder, advise, file_metadata, forget, granularity, has_name, identity, identity_at, is_sparse,
-    keep_access_list, keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only, page_size,
-    populate, prefer_large_pages, raw_file, read_exact_at, release, remap, remove_abandoned, rename_new,
-    reserve, resident, sync_all, unlock, write_all_at,
+    Folder, MAPS_PAST_END, advise, cut, file_metadata, forget, granularity, has_name, identity, identity_at,
+    is_sparse, keep_access_list, keep_owner, link, lock, metadata, never_wait, open_unnamed, owner_only,
+    page_size, populate, prefer_large_pages, raw_file, read_exact_at, release, remap, remove_abandoned,
+    rename_new, reserve, reserve_past, resident, sync_all, unlock, write_all_at, write_all_from,
 };
+#[cfg(unix)]
+pub(crate) use os::{map_again, replace_with_zeros};
 
 use std::fs::File;
 use std::io;

@@ -68,10 +68,10 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     file.metadata().map(|metadata| identity_of(&metadata))
 }
 
-/// What tells the file at `path`, links followed, from every other; `None` where there is none.
-pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+/// What tells the file at `path`, links followed, from every other, and its length; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     match std::fs::metadata(path) {
-        Ok(metadata) => Ok(Some(identity_of(&metadata))),
+        Ok(metadata) => Ok(Some((identity_of(&metadata), metadata.len()))),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
             Ok(None)
         }
@@ -106,9 +106,51 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Writes `len` bytes at `first` to byte `offset`, straight from where they are.
+///
+/// # Safety
+/// They stay readable until this returns.
+pub(crate) unsafe fn write_all_from(
+    file: &File,
+    mut first: *const u8,
+    mut len: usize,
+    mut offset: u64,
+) -> io::Result<()> {
+    fault::point("write")?;
+    while len > 0 {
+        let Ok(at) = libc::off_t::try_from(offset) else {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        };
+        // SAFETY:
+        // - the descriptor is open: `file` is borrowed for the call.
+        // - pwrite reads at most `len` bytes from `first` on, which the caller promises; memory that is not there is EFAULT.
+        let written = unsafe { libc::pwrite(file.as_raw_fd(), first.cast(), len, at) };
+        match usize::try_from(written) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                first = first.wrapping_add(written);
+                len -= written;
+                offset = offset.saturating_add(written as u64);
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Fills `bytes` from byte `offset` of a file on; `UnexpectedEof` where it ends before.
 pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(bytes, offset)
+}
+
+/// Makes the file `len` bytes long, which is shorter than it was.
+pub(crate) fn cut(file: &File, len: u64) -> io::Result<()> {
+    super::set_len(file, len)
 }
 
 /// Whether a file has fewer blocks than bytes: holes.
@@ -348,23 +390,67 @@ pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize, zeros: Zeros
 pub(crate) unsafe fn remap(start: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
     let page = page_size();
     let before = start.addr() % page;
-    let Some(Ok(offset)) = offset.checked_sub(before as u64).map(libc::off_t::try_from) else {
+    let Some(offset) = offset.checked_sub(before as u64) else {
         return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
     };
     // SAFETY:
+    // - promised by the caller, of all pages that hold the range.
+    unsafe { map_again(start.wrapping_sub(before), before + len, file, offset, false, false) }
+}
+
+/// Whether a mapping may go on past the end of its file, and shows what the file has there later.
+pub(crate) const MAPS_PAST_END: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Maps `len` bytes of `file` from byte `offset` on to `start`, in the place of what is mapped there; all of them are whole
+/// pages.
+///
+/// # Safety
+/// The pages are a mapping of the caller's, and nobody has a reference to them.
+pub(crate) unsafe fn map_again(
+    start: *mut u8,
+    len: usize,
+    file: &File,
+    offset: u64,
+    shared: bool,
+    read_only: bool,
+) -> io::Result<()> {
+    let Ok(offset) = libc::off_t::try_from(offset) else {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    };
+    let protection = if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
+    let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    let flags = kind | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    // SAFETY:
     // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
     // - the descriptor is open: `file` is borrowed for the call.
-    let mapped = unsafe {
-        libc::mmap(
-            start.wrapping_sub(before).cast(),
-            before + len,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED,
-            file.as_raw_fd(),
-            offset,
-        )
-    };
+    let mapped = unsafe { libc::mmap(start.cast(), len, protection, flags, file.as_raw_fd(), offset) };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets disk space aside for `len` bytes from byte `offset` on, while the file stays as long as it is.
+///
+/// File systems that cannot do that are asked when the bytes are written.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn reserve_past(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let (Ok(start), Ok(size)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len)) else {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    };
+    loop {
+        match fallocate(file, libc::FALLOC_FL_KEEP_SIZE, start, size) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
+                return Ok(());
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Nothing sets space aside here; the bytes ask for it when they are written.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn reserve_past(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
 }
 
 /// Makes the file `len` bytes long with the disk space behind it, so that a full disk is an error now and not a
@@ -378,7 +464,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     };
     loop {
-        match fallocate(file, size) {
+        match fallocate(file, 0, 0, size) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
                 return super::set_len(file, len);
@@ -389,12 +475,12 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn fallocate(file: &File, len: libc::off64_t) -> io::Result<()> {
+fn fallocate(file: &File, mode: libc::c_int, start: libc::off64_t, len: libc::off64_t) -> io::Result<()> {
     fault::point("fallocate")?;
     // SAFETY:
     // - the descriptor is open: `file` is borrowed for the call.
     // - fallocate reads no memory of ours.
-    let done = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, len) };
+    let done = unsafe { libc::fallocate64(file.as_raw_fd(), mode, start, len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

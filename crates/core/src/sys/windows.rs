@@ -82,12 +82,12 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     })
 }
 
-/// What tells the file at `path`, links followed, from every other; `None` where there is none.
-pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+/// What tells the file at `path`, links followed, from every other, and its length; `None` where there is none.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     // No access is asked for, so no lock and no sharing of others refuses it; the flag is what folders need.
     let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
     match opened {
-        Ok(file) => identity(&file).map(Some),
+        Ok(file) => Ok(Some((identity(&file)?, file.metadata()?.len()))),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }
@@ -126,7 +126,32 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
-/// Fills `bytes` from byte `offset` of a file on; the file's position moves, and nothing here reads it.
+/// Writes `len` bytes at `first` to byte `offset`, through a block of our own.
+///
+/// # Safety
+/// They stay readable until this returns.
+pub(crate) unsafe fn write_all_from(
+    file: &File,
+    first: *const u8,
+    len: usize,
+    offset: u64,
+) -> io::Result<()> {
+    let mut block = Vec::with_capacity(len.min(1 << 16));
+    for start in (0..len).step_by(1 << 16) {
+        let count = (len - start).min(1 << 16);
+        // SAFETY:
+        // - `count` bytes from there on are readable: promised by the caller.
+        // - `block` is memory of our own with room for them, so the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(first.wrapping_add(start), block.as_mut_ptr(), count) };
+        // SAFETY:
+        // - the copy above has written `count` bytes.
+        unsafe { block.set_len(count) };
+        write_all_at(file, &block, offset.saturating_add(start as u64))?;
+    }
+    Ok(())
+}
+
+/// Fills `bytes` from byte `offset` on; the file's position moves, and nothing here reads it.
 pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.seek_read(bytes, offset) {
@@ -145,6 +170,20 @@ pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) 
 /// Nothing is reserved for holes here.
 pub(crate) fn is_sparse(_metadata: &Metadata) -> bool {
     false
+}
+
+/// Makes the file `len` bytes long, which is shorter than it was; refused while it is mapped (1224, `EBUSY`).
+pub(crate) fn cut(file: &File, len: u64) -> io::Result<()> {
+    super::set_len(file, len)
+}
+
+/// Whether a mapping may go on past the end of its file: here it would make the file longer.
+pub(crate) const MAPS_PAST_END: bool = false;
+
+/// Nothing sets space aside here; the bytes ask for it when they are written.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
+pub(crate) fn reserve_past(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
 }
 
 /// No files without names here.

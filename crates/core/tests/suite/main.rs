@@ -18,6 +18,8 @@ mod dirty;
 mod dtype;
 mod formats;
 mod fuzz;
+mod grow;
+mod grow_faults;
 mod guard;
 mod handle;
 mod kernel;
