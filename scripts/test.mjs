@@ -157,6 +157,11 @@ await setUp('seed', [
   '.cache/seed',
 ])
 
+await check('benchmark, answers only', process.execPath, [
+  '--import=@oxc-node/core/register',
+  'bench/run.ts',
+  '--quick',
+])
 await cargoTests()
 await fuzz()
 await avaTests(process.execPath, process.versions.node)
