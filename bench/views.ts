@@ -91,6 +91,7 @@ const groups: Group[] = [
       ['mapped', chain, 'lo hi'],
       ['NdView', parts('view.slice(slice(i, i + 1), slice(i, i + 1))'), 'slice(slice(i, i + 1), ...)'],
       ['NdView', parts('view.slice(ranges[i], ranges[i])'), 'slice(range, range)'],
+      ['mapped', parts('view.slice(slice(i, i + 1), slice(i, i + 1))'), 'slice(slice(i, i + 1), ...)'],
       ['NdView', parts("view.slice(i + ':' + (i + 1), i + ':' + (i + 1))"), "slice('i:i+1', ...)"],
       ['NdView', parts('view.slice(i, i)'), 'slice(i, i)'],
     ],

@@ -21,7 +21,7 @@ import {
   resize,
   rowsOf,
 } from './grow.js'
-import { sizeOf } from './layout.js'
+import { Axes, sizeOf } from './layout.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import { type NativeArray, type NativeFacts, tracking } from './native.js'
@@ -66,7 +66,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
     const { shape, stride, offset } = facts
-    super(memory, { shape, stride, offset }, file.mode === 'r', null)
+    super(memory, Axes.of({ shape, stride, offset }), file.mode === 'r', null)
     this.opened = file
     this.facts = facts
     this.format = facts.format as Format
@@ -166,13 +166,13 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * Its `data` is the same memory, and is not protected.
    */
   view(): MappedView<D> {
-    return this.derive(this.alive(), true)
+    return this.derive(this.alive().axes, true)
   }
 
   /** The whole array as a writable view. Throws ERR_READ_ONLY in mode 'r'. */
   viewMut(): MappedView<D> {
     this.checkWritable()
-    return this.derive(this, false)
+    return this.derive(this.axes, false)
   }
 
   /**
