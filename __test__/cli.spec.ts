@@ -124,6 +124,10 @@ const PRINTED: readonly [args: string[], printed: string][] = [
     ['stat', 'none.npy', '--json'],
     '{"dtype":"float64","shape":[0,3],"elements":0,"nan":0,"zeros":0,"min":null,"max":null,"mean":"NaN","std":"NaN"}\n',
   ],
+  [
+    ['stat', 'b.npy', '--json'],
+    '{"dtype":"bool","shape":[2],"elements":2,"nan":0,"zeros":1,"min":false,"max":true,"mean":0.5,"std":0.5}\n',
+  ],
   [['verify', 'f.npy'], 'f.npy: ok\n'],
   [
     ['verify', NPZ, '--name', 'z', '--json'],
