@@ -14,6 +14,18 @@ export declare class NativeArray {
   facts(): NativeFacts
   /** The bytes of the elements: always the same buffer, never a copy. The first call says whether it is a shared one. */
   buffer(shared: boolean): ArrayBuffer | SharedArrayBuffer
+  /** Bytes of memory that `overlay` can use, from the start of the array's first page on; with `least` those that it needs. */
+  span(least: boolean): number
+  /** Whether the array is over the memory of the last `overlay`; one that has outgrown it is not. */
+  isOverlaid(): boolean
+  /**
+   * Maps the array over the memory of a WebAssembly.Memory, given by its buffer, and says at which byte of that the first
+   * element is. Called instead of `buffer`, once for each memory.
+   *
+   * Whoever calls it keeps the memory for as long as this object is there, and after `close` until work under way
+   * has ended; and takes the buffer from JavaScript before `close`, by `grow(0)`.
+   */
+  overlay(memory: ArrayBuffer): number
   /** Stores one element, given as bytes, everywhere in `layout`. */
   fill(layout: NativeLayout, element: Uint8Array): void
   /** Copies the elements of another open array into `layout`. */

@@ -2,7 +2,17 @@
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { create, createSync, MmapArray, NdView, open, openSync } from '../src/index.js'
-import { collect, descriptors, fixture, folder, listOf, mappings, run, runScript } from './helpers.js'
+import {
+  backing,
+  collect,
+  descriptors,
+  fixture,
+  folder,
+  listOf,
+  mappings,
+  run,
+  runScript,
+} from './helpers.js'
 
 const make = (t: ExecutionContext, name = 'a.npy') => {
   const path = join(folder(t), name)
@@ -75,7 +85,7 @@ test('what identifies it survives', (t) => {
     descr: '<f8',
     size: 24,
     nbytes: 192,
-    backing: 'external',
+    backing,
   })
   t.deepEqual(a.shape, [2, 3, 4])
   t.deepEqual(view.shape, [3, 4])

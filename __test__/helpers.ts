@@ -6,9 +6,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { ExecutionContext } from 'ava'
+import type { Backing } from '../src/index.js'
 
 /** The root of the project. */
 export const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** The backing that arrays of this run have unless a spec asks for another: see `scripts/backings.mjs`. */
+export const backing = (process.env.MMAP_NDARRAY_BACKING || 'external') as Backing
+
+/** A mode whose arrays others can attach to: with backing 'wasm' nobody else can have private pages. */
+export const attachable = backing === 'wasm' ? 'r+' : 'c'
 
 /** The path of a committed fixture: `fixture('npy', 'v2.npy')`. */
 export const fixture = (...names: string[]) => join(root, 'crates', 'core', 'tests', 'fixtures', ...names)

@@ -2,7 +2,18 @@
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { attach, createSync, type Handle, type MmapArray, NdView, open, openSync } from '../src/index.js'
-import { collect, descriptors, fixture, folder, listOf, mappings, run, runScript, worker } from './helpers.js'
+import {
+  backing,
+  collect,
+  descriptors,
+  fixture,
+  folder,
+  listOf,
+  mappings,
+  run,
+  runScript,
+  worker,
+} from './helpers.js'
 
 /** Whether this Node.js is one of those that the documentation says make such buffers. */
 const [major = 0, minor = 0, patch = 0] = process.versions.node.split('.').map(Number)
@@ -45,7 +56,8 @@ refused('a runtime without them says so, and which has them; nothing stays open'
 test('an ordinary array is not shared', (t) => {
   for (const options of [{}, { shared: false }, { backing: 'external' }, { backing: 'auto' }] as const) {
     const a = openSync(make(t), options)
-    t.is(a.backing, 'external')
+    // The environment is not asked where an option says something, 'auto' included.
+    t.is(a.backing, 'backing' in options ? 'external' : backing)
     t.true((a.data as Int32Array).buffer instanceof ArrayBuffer)
     a.close()
   }

@@ -251,7 +251,7 @@ export { perChunk }
 const handle: Handle = openSync('a.npy', { lock: 'shared', shared: true }).toHandle()
 same<Awaited<ReturnType<typeof attach<'int8'>>>, MmapArray<'int8'>>(true)
 same<ReturnType<typeof attachSync<'int64'>>, MmapArray<'int64'>>(true)
-same<typeof handle.backing, 'external' | 'shared'>(true)
+same<typeof handle.backing, 'external' | 'shared' | 'wasm' | 'window'>(true)
 attachSync(JSON.parse(JSON.stringify(handle)))
 // @ts-expect-error: not a path
 attachSync('a.npy')

@@ -5,13 +5,14 @@
  * leads to is what `open` of its path would have given: never another file, and never memory that it only claims to know.
  */
 import { isAbsolute } from 'node:path'
+import { type Backing, type BackingChoice, checkAttached, isBacking } from './backing.js'
 import { type DType, parseElementType } from './dtype.js'
-import { checkInteger, invalidArgType, invalidArgValue, show } from './errors.js'
+import { checkInteger, checkOptions, invalidArgType, invalidArgValue, show } from './errors.js'
 import { checkFormat } from './formats.js'
 import { checkIntegers, checkShape } from './layout.js'
 import { MmapArray } from './mmap-array.js'
 import { attachNative, attachNativeSync, type NativeHandle } from './native.js'
-import { type Backing, checkLock, checkMode, FORMATS, type Format, type Lock, type Mode } from './open.js'
+import { checkLock, checkMode, FORMATS, type Format, type Lock, type Mode } from './open.js'
 import { checkPath } from './path.js'
 
 /**
@@ -39,7 +40,7 @@ export interface Handle {
   readonly strides?: readonly number[]
   /** The lock that is held. */
   readonly lock?: Lock
-  /** Where the bytes live. */
+  /** Where the bytes live, there. */
   readonly backing: Backing
   /** Which file it is, whatever its name: device, inode and time of birth. */
   readonly identity: string
@@ -47,6 +48,15 @@ export interface Handle {
   readonly process: string
   /** Which array of that process it is. */
   readonly id: number
+}
+
+/** Options of {@link attach} and {@link attachSync}. */
+export interface AttachOptions {
+  /**
+   * Where the bytes are to live here, as for `open`; when left out, where they do for the one who made the handle, and 'auto'
+   * if that is 'external'.
+   */
+  backing?: BackingChoice | undefined
 }
 
 /**
@@ -60,14 +70,17 @@ export interface Handle {
  * Rejects as `open` does, with ERR_STALE when the path names another file than the handle, or none, and with Node's codes
  * for what is no handle.
  */
-export async function attach<D extends DType = DType>(handle: Handle): Promise<MmapArray<D>> {
-  const [native, mode, backing] = checkHandle(handle)
+export async function attach<D extends DType = DType>(
+  handle: Handle,
+  options?: AttachOptions,
+): Promise<MmapArray<D>> {
+  const [native, mode, backing] = checkHandle(handle, options)
   return MmapArray.wrap(await attachNative(native), native.path, mode, backing)
 }
 
 /** Opens the array that a handle names before it returns; throws what `attach` rejects with. */
-export function attachSync<D extends DType = DType>(handle: Handle): MmapArray<D> {
-  const [native, mode, backing] = checkHandle(handle)
+export function attachSync<D extends DType = DType>(handle: Handle, options?: AttachOptions): MmapArray<D> {
+  const [native, mode, backing] = checkHandle(handle, options)
   return MmapArray.wrap(attachNativeSync(native), native.path, mode, backing)
 }
 
@@ -77,7 +90,11 @@ const KNOWN = [
   ...['identity', 'process', 'id'],
 ]
 
-function checkHandle(handle: unknown): [handle: NativeHandle, mode: Mode, backing: Backing] {
+function checkHandle(
+  handle: unknown,
+  options: AttachOptions | undefined,
+): [handle: NativeHandle, mode: Mode, backing: BackingChoice] {
+  checkOptions(options, ['backing'], 'attach')
   if (typeof handle !== 'object' || handle === null || Array.isArray(handle)) {
     throw invalidArgType('handle', 'an object that toHandle() made', handle)
   }
@@ -138,8 +155,6 @@ function checkHandle(handle: unknown): [handle: NativeHandle, mode: Mode, backin
     id: checkInteger('handle.id', fields.id, 0),
   }
   const backing = text('backing')
-  if (backing !== 'external' && backing !== 'shared') {
-    throw invalidArgValue('handle.backing', "must be 'external' or 'shared'", backing)
-  }
-  return [native, mode, backing]
+  if (!isBacking(backing)) throw invalidArgValue('handle.backing', 'must be what toHandle() made', backing)
+  return [native, mode, checkAttached(options?.backing, backing)]
 }

@@ -12,6 +12,7 @@ const { handle, url, ...part } = workerData as WorkerInit
 async function load(): Promise<(chunk: ChunkInfo) => Promise<void>> {
   const whole = attachSync(handle)
   const view = MappedView.ofPart(whole as never, part)
+  const { file } = MappedView.part(whole as never)
   const bytes = types.isTypedArray(whole.data) ? whole.data.buffer : undefined
   const module: { default?: unknown } = await import(url)
   const run = module.default as ChunkFunction
@@ -20,6 +21,8 @@ async function load(): Promise<(chunk: ChunkInfo) => Promise<void>> {
   }
   return async ({ index, start, stop }) => {
     let result = await run(view.slice(slice(start, stop)), { index, start, stop })
+    // Where this worker has a mapping of its own, nobody else learns of pages that vanish under it.
+    file.checkLoss()
     // Copied as it is, such a view would take the whole file along.
     if (types.isTypedArray(result) && result.buffer === bytes) result = result.slice()
     try {

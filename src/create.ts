@@ -6,6 +6,7 @@
  * event loop turns.
  */
 import { constants } from 'node:buffer'
+import { type BackingChoice, checkBacking } from './backing.js'
 import { blocksOf } from './blocks.js'
 import {
   checkValue,
@@ -92,6 +93,8 @@ export interface CreateOptions extends WriteOptions {
   reserve?: boolean | undefined
   /** Bytes of address space kept ahead for growth: see `OpenOptions`. */
   capacity?: number | undefined
+  /** Where the bytes are to live, as for `open`. */
+  backing?: BackingChoice | undefined
 }
 
 /**
@@ -119,11 +122,11 @@ export async function create<D extends DType = DType>(
   source: CreateSource<D>,
   options?: CreateOptions,
 ): Promise<MmapArray<D>> {
-  const { file, native, element, blocks } = plan(path, source, options)
+  const { file, native, backing, element, blocks } = plan(path, source, options)
   const writer = await createNative(file, native, element)
   try {
     for (const [offset, bytes] of blocks) await writer.write(offset, bytes)
-    return MmapArray.wrap(await writer.commit(), file, 'r+')
+    return MmapArray.wrap(await writer.commit(), file, 'r+', backing)
   } finally {
     writer.abort()
   }
@@ -145,11 +148,11 @@ export function createSync<D extends DType = DType>(
   source: CreateSource<D>,
   options?: CreateOptions,
 ): MmapArray<D> {
-  const { file, native, element, blocks } = plan(path, source, options)
+  const { file, native, backing, element, blocks } = plan(path, source, options)
   const writer = createNativeSync(file, native, element)
   try {
     for (const [offset, bytes] of blocks) writer.writeSync(offset, bytes)
-    return MmapArray.wrap(writer.commitSync(), file, 'r+')
+    return MmapArray.wrap(writer.commitSync(), file, 'r+', backing)
   } finally {
     writer.abort()
   }
@@ -158,6 +161,7 @@ export function createSync<D extends DType = DType>(
 interface Plan {
   readonly file: string
   readonly native: NativeCreateOptions
+  readonly backing: BackingChoice
   /** One element in bytes, when every element of the file is that. */
   readonly element: Uint8Array | undefined
   /** Byte offset and bytes of each part of the data. */
@@ -165,9 +169,10 @@ interface Plan {
 }
 
 function plan(path: PathLike, source: unknown, options: CreateOptions | undefined): Plan {
-  checkOptions(options, ['format', 'order', 'overwrite', 'reserve', 'capacity'], 'create')
+  checkOptions(options, ['format', 'order', 'overwrite', 'reserve', 'capacity', 'backing'], 'create')
   const { reserve = true } = options ?? {}
   if (typeof reserve !== 'boolean') throw invalidArgType('reserve', 'of type boolean', reserve)
+  const backing = checkBacking(options)
   const { file, format, order, overwrite } = checkTarget(path, options ?? {})
   const capacity = checkCapacity(options?.capacity)
   const common = { format, order, overwrite, reserve, capacity }
@@ -180,7 +185,7 @@ function plan(path: PathLike, source: unknown, options: CreateOptions | undefine
       wanted,
       file,
     )
-    return { file, native, element: elementOf(wanted, source.fill), blocks: [] }
+    return { file, native, backing, element: elementOf(wanted, source.fill), blocks: [] }
   }
   if (typeof source !== 'object' || source === null) {
     const expected = 'a shape with a dtype, a typed array, an ndarray or a nested array'
@@ -189,7 +194,7 @@ function plan(path: PathLike, source: unknown, options: CreateOptions | undefine
   const strided = toStrided(source, wanted?.dtype)
   const type = wanted ?? { dtype: strided.dtype, complex: false }
   const native = checkSize({ ...common, ...typed(type, strided.shape) }, type, file)
-  return { file, native, element: undefined, blocks: blocksOf(strided, type, order) }
+  return { file, native, backing, element: undefined, blocks: blocksOf(strided, type, order) }
 }
 
 /** dtype and shape as native code takes them: complex numbers whole, without the axis of their parts. */

@@ -3,7 +3,8 @@
  *
  * @module
  */
-export { attach, attachSync, type Handle } from './attach.js'
+export { type AttachOptions, attach, attachSync, type Handle } from './attach.js'
+export type { Backing, BackingChoice } from './backing.js'
 export type { ChunkOptions } from './chunks.js'
 export type { CommitOptions, ElementRange, SaveOptions } from './commit.js'
 export { type CreateOptions, type CreateSource, create, createSync } from './create.js'
@@ -17,7 +18,6 @@ export type { Advice, MappedView } from './mapped-view.js'
 export { type ArraySummary, MmapArray, type Tracking } from './mmap-array.js'
 export { type Flags, NdView, type Nested, type Summary } from './nd-view.js'
 export {
-  type Backing,
   type Entry,
   type Format,
   type Lock,

@@ -6,8 +6,9 @@
  * numbers. What identifies the array survives `close()`.
  */
 import type { Handle } from './attach.js'
+import { type Backing, type BackingChoice, choose } from './backing.js'
 import { constructors, type DType } from './dtype.js'
-import { checkInteger } from './errors.js'
+import { checkInteger, MmapError } from './errors.js'
 import {
   type AppendOptions,
   append,
@@ -25,8 +26,9 @@ import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
-import type { Backing, Format, Mode } from './open.js'
-import { type Data, dataViewStore } from './store.js'
+import type { Format, Mode } from './open.js'
+import { type Data, dataViewStore, isStore } from './store.js'
+import { detach, overlay } from './wasm.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -54,7 +56,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
   readonly descr: string
-  /** Where the bytes live: an ArrayBuffer over the mapping itself ('external'), or a SharedArrayBuffer ('shared'). */
+  /** Where the bytes live; what `backing: 'auto'` has become. */
   readonly backing: Backing
   /** What native code has last said of the array. */
   private facts: NativeFacts
@@ -77,12 +79,13 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     native: NativeArray,
     path: string,
     mode: Mode,
-    backing: Backing = 'external',
+    choice: BackingChoice,
   ): MmapArray<D> {
     try {
       const facts = native.facts()
       const file = new MappedFile(native, path, mode, facts.unit)
-      const memory = new Memory(dataOf<D>(native, facts, backing), facts.dtype as D, () => file.gone())
+      const [backing, data] = choose(choice, (backing) => dataOf<D>(file, facts, backing))
+      const memory = new Memory(data, facts.dtype as D, () => file.gone())
       return new MmapArray(memory, file, facts, backing)
     } catch (error) {
       native.close()
@@ -269,14 +272,17 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     const shape = this.shape.with(axis, n)
     const { facts, memory } = this
     const data = memory.data
-    const buffer = 'buffer' in data ? data.buffer : undefined
+    const array = isStore(data) ? undefined : data
     const units = sizeOf(shape)
-    if (buffer === undefined || units === 0 || units * this.itemsize > buffer.byteLength) {
+    const end = (array?.byteOffset ?? 0) + units * this.itemsize
+    // The memory of 'wasm' goes on behind the mapping.
+    const outgrown = this.backing === 'wasm' && !this.file.native.isOverlaid()
+    if (!array || units === 0 || outgrown || end > array.buffer.byteLength) {
       this.restate()
       return
     }
     facts.units = units
-    memory.move(over(buffer, facts))
+    memory.move(over(array.buffer, array.byteOffset, facts))
     this.reshapeTo({ shape, stride: this.stride, offset: this.offset })
   }
 
@@ -284,7 +290,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   private restate(): void {
     const facts = this.file.native.facts()
     this.facts = facts
-    this.memory.move(dataOf<D>(this.file.native, facts, this.backing))
+    this.memory.move(dataOf<D>(this.file, facts, this.backing))
     this.reshapeTo(facts)
   }
 
@@ -301,6 +307,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     if (this.file.closed) return
     this.file.markClosed()
     try {
+      detach(this.file.native, this.file.running)
       // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
       this.file.native.close()
     } finally {
@@ -332,19 +339,31 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   }
 }
 
-/** The array's bytes as a typed array where one can show them, else as an element store. */
-function dataOf<D extends DType>(native: NativeArray, facts: NativeFacts, backing: Backing): Data<D> {
+/**
+ * The array's bytes as a typed array where one can show them, else as an element store.
+ *
+ * Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM and ERR_TOO_LARGE where this backing cannot be had.
+ */
+function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: Backing): Data<D> {
+  const { native, path } = file
+  if (backing === 'window') {
+    const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
+    throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
+  }
   const shared = backing === 'shared'
   const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
+  const mapped = () =>
+    backing === 'wasm' ? overlay(native, path) : { buffer: native.buffer(shared), start: 0 }
   // An empty array maps nothing.
-  return over(facts.units === 0 ? empty() : native.buffer(shared), facts)
+  const { buffer, start } = facts.units === 0 ? { buffer: empty(), start: 0 } : mapped()
+  return over(buffer, start, facts)
 }
 
-/** The array's elements in its buffer, which may go on after them. */
-function over<D extends DType>(buffer: ArrayBufferLike, facts: NativeFacts): Data<D> {
+/** The array's elements in its buffer from byte `start` on, which may go on after them. */
+function over<D extends DType>(buffer: ArrayBufferLike, start: number, facts: NativeFacts): Data<D> {
   const dtype = facts.dtype as D
   const { units, unit } = facts
   const ctor = constructors[dtype]
-  if (facts.native && ctor) return new ctor(buffer, 0, units)
-  return dataViewStore(dtype, buffer, 0, units, facts.littleEndian, unit)
+  if (facts.native && ctor) return new ctor(buffer, start, units)
+  return dataViewStore(dtype, buffer, start, units, facts.littleEndian, unit)
 }

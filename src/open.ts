@@ -1,7 +1,8 @@
 /** Opening: options are checked here, the file is opened natively, and the result is wrapped. */
 import { constants } from 'node:buffer'
+import { type BackingChoice, checkBacking } from './backing.js'
 import { type DType, parseElementType } from './dtype.js'
-import { checkInteger, checkOptions, invalidArgType, invalidArgValue, MmapError, show } from './errors.js'
+import { checkInteger, checkOptions, invalidArgType, invalidArgValue, show } from './errors.js'
 import { checkFormat } from './formats.js'
 import { checkIntegers, checkShape, type Order } from './layout.js'
 import { MmapArray } from './mmap-array.js'
@@ -10,9 +11,6 @@ import { checkPath, type PathLike } from './path.js'
 
 /** How stores behave: `r` refuses them, `r+` brings them to the file, `c` keeps them in this process. */
 export type Mode = 'r' | 'r+' | 'c'
-
-/** Where the bytes of an array live: an ArrayBuffer over the mapping itself, or a SharedArrayBuffer. */
-export type Backing = 'external' | 'shared'
 
 /** A lock of a whole file: 'shared' by any number of arrays, or 'exclusive' to one. */
 export type Lock = 'shared' | 'exclusive'
@@ -51,10 +49,11 @@ export interface OpenOptions<D extends DType = DType> {
    */
   shared?: boolean | undefined
   /**
-   * Where the bytes live: 'external' is an ArrayBuffer over the mapping itself, 'shared' a SharedArrayBuffer, 'auto' (the
-   * default) what `shared` says. 'wasm' and 'window' are ERR_FEATURE_UNAVAILABLE_ON_PLATFORM.
+   * Where the bytes live; default 'auto', or what `MMAP_NDARRAY_BACKING` in the environment says: an ArrayBuffer over the
+   * mapping itself where the runtime allows it ('external'), a SharedArrayBuffer with `shared`. One that is asked for by
+   * name and cannot be had is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or ERR_TOO_LARGE. `array.backing` says what it became.
    */
-  backing?: 'auto' | Backing | 'wasm' | 'window' | undefined
+  backing?: BackingChoice | undefined
   /**
    * Bytes of address space kept ahead for growth, so that `append`, `resize` and `refresh` go on with the same buffer; default
    * 0. It costs neither memory nor disk; `data.buffer` is as long, and what is behind the array reads as zeros. Less
@@ -88,7 +87,7 @@ export async function open<D extends DType = DType>(
 ): Promise<MmapArray<D>> {
   const file = checkPath(path)
   const native = checkOpen(options)
-  const backing = checkBacking(options, file)
+  const backing = checkBacking(options)
   return MmapArray.wrap(await openNative(file, native), file, native.mode as Mode, backing)
 }
 
@@ -96,7 +95,7 @@ export async function open<D extends DType = DType>(
 export function openSync<D extends DType = DType>(path: PathLike, options?: OpenOptions<D>): MmapArray<D> {
   const file = checkPath(path)
   const native = checkOpen(options)
-  const backing = checkBacking(options, file)
+  const backing = checkBacking(options)
   return MmapArray.wrap(openNativeSync(file, native), file, native.mode as Mode, backing)
 }
 
@@ -141,7 +140,6 @@ const OPTIONS = [
   'backing',
   'capacity',
 ]
-const BACKINGS: readonly string[] = ['auto', 'external', 'shared', 'wasm', 'window']
 
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
@@ -209,26 +207,6 @@ export function checkMode(mode: unknown): Mode {
     throw invalidArgValue('mode', `must be one of ${Object.keys(MODES).map(show).join(', ')}`, mode)
   }
   return found
-}
-
-/** Where the bytes are to live, checked. */
-function checkBacking(options: OpenOptions | undefined, path: string): Backing {
-  const { shared, backing = 'auto' } = options ?? {}
-  if (shared !== undefined && typeof shared !== 'boolean')
-    throw invalidArgType('shared', 'of type boolean', shared)
-  if (typeof backing !== 'string') throw invalidArgType('backing', 'of type string', backing)
-  if (!BACKINGS.includes(backing)) {
-    throw invalidArgValue('backing', `must be one of ${BACKINGS.map(show).join(', ')}`, backing)
-  }
-  if (backing === 'wasm' || backing === 'window') {
-    const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
-    throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
-  }
-  if (backing === 'auto') return shared ? 'shared' : 'external'
-  if (shared !== undefined && shared !== (backing === 'shared')) {
-    throw invalidArgValue('backing', `must be 'auto' beside shared: ${shared}, or say the same`, backing)
-  }
-  return backing
 }
 
 /** A lock, checked. */

@@ -387,7 +387,7 @@ impl Growth {
             return restored.map(|()| None).map_err(|error| Error::io("mmap", &self.path, error));
         }
         fault::point("mmap").map_err(|error| Error::io("mmap", &self.path, error))?;
-        self.mapping.again(len, reserve_for(len, self.capacity), &self.path).map(Some)
+        self.mapping.extended(len, reserve_for(len, self.capacity), &self.path).map(Some)
     }
 
     fn write_header(&self, text: &[u8]) -> Result<()> {

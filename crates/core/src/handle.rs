@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::array::{DynMmapArray, OpenOptions};
 use crate::error::{Error, Result};
@@ -35,7 +35,8 @@ struct Named {
     header: Header,
     /// Whether the file ended with the array when it was opened.
     whole: bool,
-    mapping: Weak<Mapping>,
+    /// One, or several of the same open file where memory is lent.
+    mappings: Vec<Weak<Mapping>>,
 }
 
 static NAMED: Mutex<BTreeMap<u64, Named>> = Mutex::new(BTreeMap::new());
@@ -55,28 +56,46 @@ pub(crate) fn this_process() -> u128 {
 }
 
 /// Makes an array known under its handle.
-pub(crate) fn publish(handle: &Handle, header: &Header, whole: bool, mapping: Weak<Mapping>) {
+pub(crate) fn publish(handle: &Handle, header: &Header, whole: bool, mapping: &Arc<Mapping>) {
     let mut named = named();
     if let Some(entry) = named.get_mut(&handle.id) {
         if !entry.handles.contains(handle) {
             entry.handles.push(handle.clone());
         }
-        return;
+        return entry.add(mapping);
     }
-    named.retain(|_, entry| entry.mapping.strong_count() > 0);
+    named.retain(|_, entry| entry.mappings.iter().any(|mapping| mapping.strong_count() > 0));
     let (handles, header) = (vec![handle.clone()], header.clone());
-    named.insert(handle.id, Named { handles, header, whole, mapping });
+    named.insert(handle.id, Named { handles, header, whole, mappings: vec![Arc::downgrade(mapping)] });
 }
 
-/// The array that `handle` was made from, if it was made in this process and the mapping is there still.
-fn find(handle: &Handle) -> Option<DynMmapArray> {
-    let named = named();
-    let Named { handles, header, whole, mapping } = named.get(&handle.id)?;
-    // All of it: a handle that was changed is a name of something else.
-    if !handles.contains(handle) {
-        return None;
+/// Makes another mapping of the file that has `id` known.
+#[cfg(unix)]
+pub(crate) fn publish_again(id: u64, mapping: &Arc<Mapping>) {
+    if let Some(entry) = named().get_mut(&id) {
+        entry.add(mapping);
     }
-    Some(DynMmapArray::found(handle, header.clone(), *whole, mapping.upgrade()?))
+}
+
+impl Named {
+    fn add(&mut self, mapping: &Arc<Mapping>) {
+        let new = Arc::downgrade(mapping);
+        self.mappings.retain(|old| old.strong_count() > 0 && !old.ptr_eq(&new));
+        self.mappings.push(new);
+    }
+}
+
+/// The array that `handle` was made from, if it was made in this process, over each of its mappings that is there still.
+fn find(handle: &Handle) -> Vec<DynMmapArray> {
+    let named = named();
+    match named.get(&handle.id) {
+        // All of it: a handle that was changed is a name of something else.
+        Some(Named { handles, header, whole, mappings }) if handles.contains(handle) => {
+            let found = |mapping| DynMmapArray::found(handle, header.clone(), *whole, mapping);
+            mappings.iter().filter_map(Weak::upgrade).map(found).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Opens what `handle` names: the same mapping in the process that made it while the array is open there, else the
@@ -90,10 +109,10 @@ fn find(handle: &Handle) -> Option<DynMmapArray> {
 /// [`Error::Stale`] where the path names another file than the handle, or none, and those of
 /// [`DynMmapArray::open`].
 pub fn attach(handle: &Handle) -> Result<(DynMmapArray, Lease)> {
-    if let Some(array) = find(handle) {
-        match array.lease() {
+    for array in find(handle) {
+        match array.for_another() {
             Err(Error::Closed { .. }) => {}
-            lease => return lease.map(|lease| (array, lease)),
+            found => return found,
         }
     }
     let array = DynMmapArray::open(&handle.path, &handle.options)?;

@@ -33,14 +33,20 @@ impl Lease {
     /// # Errors
     /// What the system said when the last user has left and the file's pages cannot be taken away.
     pub fn end(&self) -> io::Result<()> {
-        if self.ended.swap(true, Ordering::AcqRel) { Ok(()) } else { self.mapping.leave() }
+        self.leave(false)
+    }
+}
+
+impl Lease {
+    fn leave(&self, dropped: bool) -> io::Result<()> {
+        if self.ended.swap(true, Ordering::AcqRel) { Ok(()) } else { self.mapping.leave(dropped) }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Nobody is left to tell; the pages go with the mapping.
-        drop(self.end());
+        drop(self.leave(true));
     }
 }
 

@@ -6,6 +6,7 @@
 //! any time, and the clean pages of a private one follow the file. Past 400 lines: what a mapping is on each system, how
 //! it grows and ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
 
+mod place;
 pub(crate) mod private;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ use crate::sys;
 use crate::sys::View as Pages;
 #[cfg(unix)]
 use crate::sys::Zeros;
+use place::Place;
 
 /// A mapped byte range of a file, unmapped when dropped.
 ///
@@ -48,7 +50,7 @@ pub struct Mapping {
     /// Dropped before the region: a guard must not outlive the addresses it looks after.
     backing: Mutex<Backing>,
     /// `None` for an empty range: there is nothing to map.
-    region: Option<Pages>,
+    region: Option<Place>,
     /// Bytes of the array, and those kept behind it.
     len: usize,
     /// Byte of the file where the range starts.
@@ -75,6 +77,8 @@ struct Users {
     /// How much work is under way that the file's pages have to stay for.
     pins: usize,
     commit: Option<Committing>,
+    /// Whether the last lease was dropped, and not ended: then lent pages may be gone, or somebody else's.
+    dropped: bool,
 }
 
 /// A commit that is under way.
@@ -106,13 +110,9 @@ struct Backing {
     /// What was lost before `retire`.
     lost: Option<Loss>,
     stamp: Stamp,
-    /// The file's lock, if it is to be given back.
-    lock: Option<Arc<Held>>,
+    /// Held while the file's lock is: the last holder, among mappings of one open file, is to give it back.
+    lock: Option<Arc<()>>,
 }
-
-/// A lock that several mappings of one file hold together; the last to let go of it gives it back.
-#[derive(Debug)]
-struct Held(Arc<File>);
 
 impl Mapping {
     /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on, and keeps addresses for `reserve` bytes
@@ -131,33 +131,35 @@ impl Mapping {
         mode: Mode,
         path: &Path,
     ) -> Result<Self> {
-        let file = Arc::new(file);
-        let lock = locked.then(|| Arc::new(Held(Arc::clone(&file))));
-        Self::of(file, lock, offset, len, reserve, mode, path)
+        let stamp = Stamp::of(&file, path)?;
+        let lock = locked.then(Arc::default);
+        let backing = Backing { file: Some(Arc::new(file)), guarded: None, lost: None, stamp, lock };
+        Self::own(backing, offset, len, reserve, mode, path)
     }
 
-    /// Maps the same file once more, for an array of `len` bytes and addresses for `reserve` behind it. A lock is held
-    /// together.
+    /// Another mapping of the same open file, with the lock that it holds, for an array of `len` bytes and addresses for
+    /// `reserve` behind it.
     ///
     /// # Errors
     /// [`Error::Closed`] after [`retire`](Self::retire), and those of [`new`](Self::new).
-    pub(crate) fn again(&self, len: u64, reserve: u64, path: &Path) -> Result<Self> {
-        let backing = self.backing();
-        let closed = || Error::Closed { path: path.to_path_buf() };
-        let (file, lock) = (backing.file.clone().ok_or_else(closed)?, backing.lock.clone());
-        drop(backing);
-        Self::of(file, lock, self.offset, len, reserve, self.mode, path)
+    pub(crate) fn extended(&self, len: u64, reserve: u64, path: &Path) -> Result<Self> {
+        Self::own(self.once_more(path)?, self.offset, len, reserve, self.mode, path)
     }
 
-    fn of(
-        file: Arc<File>,
-        lock: Option<Arc<Held>>,
-        offset: u64,
-        len: u64,
-        reserve: u64,
-        mode: Mode,
-        path: &Path,
-    ) -> Result<Self> {
+    /// What another mapping of the same open file begins with.
+    fn once_more(&self, path: &Path) -> Result<Backing> {
+        let backing = self.backing();
+        match backing.file.clone() {
+            Some(file) => {
+                let (stamp, lock) = (backing.stamp, backing.lock.clone());
+                Ok(Backing { file: Some(file), guarded: None, lost: None, stamp, lock })
+            }
+            None => Err(Error::Closed { path: path.to_path_buf() }),
+        }
+    }
+
+    /// Maps at addresses of its own.
+    fn own(backing: Backing, offset: u64, len: u64, reserve: u64, mode: Mode, path: &Path) -> Result<Self> {
         let Some(live) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
@@ -165,42 +167,55 @@ impl Mapping {
             ))
             .at(path));
         };
-        let stamp = Stamp::of(&file, path)?;
-        let mut backing = Backing { file: None, guarded: None, lost: None, stamp, lock };
-        let mut region = None;
-        let mut size = size_with_reserve(live, reserve);
-        if size > 0 {
-            let (pages, read_only) = loop {
-                match map(&file, offset, size, mode) {
+        let wanted = size_with_reserve(live, reserve);
+        Self::with(backing, offset, (live, wanted), mode, path, |file| {
+            let mut size = wanted;
+            loop {
+                match map(file, offset, size, mode) {
                     Err(error) if size > live && is_out_of_memory(&error) => {
                         size = live + (size - live) / 2;
                         if size - live < LEAST_RESERVE {
                             size = live;
                         }
                     }
-                    done => break done.map_err(|error| Error::io("mmap", path, error))?,
+                    done => return done.map(|(pages, read_only)| (Place::Own(pages), size, read_only)),
                 }
-            };
+            }
+        })
+    }
+
+    /// Maps an array of `live` bytes as `map` does, where there is anything to map; that also says how many bytes it has
+    /// mapped, and whether its pages may only be read.
+    fn with(
+        mut backing: Backing,
+        offset: u64,
+        (live, wanted): (usize, usize),
+        mode: Mode,
+        path: &Path,
+        map: impl FnOnce(&File) -> io::Result<(Place, usize, bool)>,
+    ) -> Result<Self> {
+        let (mut region, mut len) = (None, 0);
+        if let Some(file) = backing.file.as_ref().filter(|_| wanted > 0) {
+            let (pages, mapped, read_only) = map(file).map_err(|error| Error::io("mmap", path, error))?;
             if guard::is_enabled() {
-                let place = place(&pages, size, &file, offset, mode, read_only);
-                let before = pages.as_mut_ptr().addr() - place.start;
+                let guarded = guarded(&pages, mapped, file, offset, mode, read_only);
+                let before = pages.as_mut_ptr().addr() - guarded.start;
                 let guarded =
-                    Registration::new(place).map_err(|error| Error::io("sigaction", path, error))?;
+                    Registration::new(guarded).map_err(|error| Error::io("sigaction", path, error))?;
                 guarded.set_live(before + live);
                 backing.guarded = Some(guarded);
             }
-            region = Some(pages);
+            (region, len) = (Some(pages), mapped);
         }
-        backing.file = Some(file);
         Ok(Self {
             backing: Mutex::new(backing),
             region,
-            len: size,
+            len,
             offset,
             live: AtomicUsize::new(live),
             growing: AtomicBool::new(false),
             grown: AtomicBool::new(false),
-            users: Mutex::new(Users { leases: Some(0), pins: 0, commit: None }),
+            users: Mutex::new(Users { leases: Some(0), pins: 0, commit: None, dropped: false }),
             mode,
             told: AtomicBool::new(false),
             shared: AtomicBool::new(false),
@@ -272,12 +287,16 @@ impl Mapping {
         }
         // What is before the range in memory is so in the file, so this is a page of it.
         let offset = self.offset.saturating_add((from - first.addr()) as u64);
-        let (shared, read_only) = (self.mode == Mode::ReadWrite, guarded.is_read_only());
+        let access = match self.mode {
+            Mode::ReadWrite => sys::Access::Write,
+            _ if guarded.is_read_only() => sys::Access::Read,
+            _ => sys::Access::Copy,
+        };
         let mapped = crate::fault::point("mmap").and_then(|()| {
             // SAFETY:
             // - whole pages of the mapping that `region` owns, behind the array.
             // - nobody has a reference to them (fact 3 of `Mapping`).
-            unsafe { sys::map_again(first.with_addr(from), end - from, file, offset, shared, read_only) }
+            unsafe { sys::map_over(first.with_addr(from), end - from, file, offset, access) }
         });
         mapped.inspect_err(|_| guarded.stray())
     }
@@ -297,7 +316,7 @@ impl Mapping {
     /// The first byte; dangling and aligned to 64 for an empty mapping.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Pages::as_mut_ptr)
+        self.region.as_ref().map_or(std::ptr::without_provenance_mut(64), Place::as_mut_ptr)
     }
 
     /// Length in bytes: of the array, and of what is kept behind it for growth.
@@ -389,7 +408,8 @@ impl Mapping {
     }
 
     /// Bytes of the first page that are before the range.
-    fn before(&self) -> usize {
+    #[must_use]
+    pub fn before(&self) -> usize {
         self.as_ptr().addr() % sys::page_size()
     }
 
@@ -465,13 +485,15 @@ impl Mapping {
         users.leases.map(drop).ok_or(Refusal::Closed)
     }
 
-    /// Counts one lease less; the last one retires the mapping, now or when no work is under way any more.
+    /// Counts one lease less; the last one retires the mapping, now or when no work is under way any more. `dropped` leases
+    /// do not say that lent pages are still there.
     ///
     /// # Errors
     /// Those of [`retire`](Self::retire).
-    pub(crate) fn leave(&self) -> io::Result<()> {
+    pub(crate) fn leave(&self, dropped: bool) -> io::Result<()> {
         let mut users = self.users();
         users.leases = users.leases.and_then(|leases| leases.checked_sub(1)).filter(|&leases| leases > 0);
+        users.dropped |= dropped && users.leases.is_none();
         self.retire_without(&users)
     }
 
@@ -524,7 +546,7 @@ impl Mapping {
         if users.leases.is_some() || users.pins > 0 {
             return Ok(());
         }
-        match self.retire() {
+        match self.let_go(!users.dropped) {
             // No zero pages are to be had here (Windows, without the guard): the file stays mapped until its holders are gone.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             done => done,
@@ -539,15 +561,28 @@ impl Mapping {
     /// # Errors
     /// What the system said; then the file's pages are still there. The lock is given back all the same.
     pub fn retire(&self) -> io::Result<()> {
+        self.let_go(true)
+    }
+
+    /// As `retire`; lent pages are left alone unless they are known to be `there`.
+    fn let_go(&self, there: bool) -> io::Result<()> {
         let mut backing = self.backing();
         let Some(file) = backing.file.clone() else {
             return Ok(());
         };
-        let replaced = self.region.as_ref().map_or(Ok(()), |region| self.blank(region, &mut backing));
-        drop(file);
+        let replaced = match &self.region {
+            Some(Place::Own(pages)) => self.blank(pages, &mut backing),
+            #[cfg(unix)]
+            Some(Place::Lent(lent)) => {
+                let replaced = if there { self.blank_lent(lent) } else { Ok(()) };
+                backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
+                replaced
+            }
+            None => Ok(()),
+        };
         // Closing the file would do it, but not while a flush holds it, or a duplicate of its handle (Windows).
-        let held = backing.lock.take().and_then(Arc::into_inner);
-        let unlocked = held.map_or(Ok(()), |Held(file)| sys::release(&file));
+        let last = backing.lock.take().and_then(Arc::into_inner);
+        let unlocked = last.map_or(Ok(()), |()| sys::release(&file));
         replaced?;
         backing.file = None;
         unlocked
@@ -624,7 +659,7 @@ fn size_with_reserve(live: usize, reserve: u64) -> usize {
 }
 
 /// What the guard must know of the pages that hold a mapped range.
-fn place(pages: &Pages, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
+fn guarded(pages: &Place, len: usize, file: &File, offset: u64, mode: Mode, read_only: bool) -> Region {
     let first = pages.as_mut_ptr();
     let (start, pages_len) = pages_of(first, len);
     Region {
@@ -725,7 +760,8 @@ mod tests {
         let Ok(pages) = map_read_only(&file, 5000, 100_000) else {
             return println!("skipped: pages of a view cannot be made private here (Wine)");
         };
-        let guarded = Registration::new(place(&pages, 100_000, &file, 5000, Mode::ReadOnly, true)).unwrap();
+        let pages = Place::Own(pages);
+        let guarded = Registration::new(guarded(&pages, 100_000, &file, 5000, Mode::ReadOnly, true)).unwrap();
         for at in [0, 1, 50_000, 99_999] {
             let byte = pages.as_mut_ptr().wrapping_add(at);
             // SAFETY:

@@ -121,6 +121,38 @@ impl NativeArray {
         self.with(env, |Open { array, lease, buffer, .. }| buffer.get(env, array, lease, shared))
     }
 
+    /// Bytes of memory that `overlay` can use, from the start of the array's first page on; with `least` those that it needs.
+    #[napi(catch_unwind)]
+    pub fn span(&self, env: Env, least: bool) -> Result<f64> {
+        self.with(&env, |Open { array, .. }| {
+            let mapping = array.mapping();
+            let len = if least { array.header().data_len() } else { mapping.len() as u64 };
+            number((mapping.before() as u64).saturating_add(len), "the size")
+        })
+    }
+
+    /// Whether the array is over the memory of the last `overlay`; one that has outgrown it is not.
+    #[napi(catch_unwind)]
+    pub fn is_overlaid(&self, env: Env) -> Result<bool> {
+        self.with(&env, |Open { buffer, .. }| Ok(buffer.is_lent()))
+    }
+
+    /// Maps the array over the memory of a WebAssembly.Memory, given by its buffer, and says at which byte of that the first
+    /// element is. Called instead of `buffer`, once for each memory.
+    ///
+    /// Whoever calls it keeps the memory for as long as this object is there, and after `close` until work under way
+    /// has ended; and takes the buffer from JavaScript before `close`, by `grow(0)`.
+    #[napi(catch_unwind)]
+    pub fn overlay(&self, env: Env, #[napi(ts_arg_type = "ArrayBuffer")] memory: Unknown) -> Result<f64> {
+        // In the order in which an environment that ends goes through them: first this waits, then the memory goes.
+        task::wait_at_end(&env)?;
+        self.with(&env, |open| {
+            let before = open.array.mapping().before();
+            (open.array, open.lease, open.buffer) = buffer::overlay(&env, &open.array, &memory)?;
+            number(before as u64, "the offset")
+        })
+    }
+
     /// Stores one element, given as bytes, everywhere in `layout`.
     #[napi(catch_unwind)]
     pub fn fill(

@@ -38,7 +38,17 @@ pub(crate) struct Buffer(Option<Made>);
 struct Made {
     /// Weak: the buffer belongs to JavaScript.
     reference: Reference,
-    shared: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An `ArrayBuffer` over the mapping.
+    External,
+    /// A `SharedArrayBuffer` over the mapping, which nobody can take back.
+    Shared,
+    /// The `ArrayBuffer` of a WebAssembly.Memory that the file is mapped over, which its maker takes back.
+    Lent,
 }
 
 /// A weak reference of the environment, deleted when dropped.
@@ -48,7 +58,7 @@ struct Reference {
 }
 
 // SAFETY:
-// - napi-rs asks for Send because values may be made on a thread; a `Reference` is only ever made by `Buffer::get`,
+// - napi-rs asks for Send because values may be made on a thread; a `Reference` is only ever made by `weak`,
 //   on the thread of its environment, and is used and dropped there (methods and finalizers of a class run there).
 unsafe impl Send for Reference {}
 
@@ -69,18 +79,13 @@ impl Buffer {
         }
         let value =
             if shared { shared_buffer(env, array, lease) } else { external_buffer(env, array, lease) }?;
-        let mut raw = ptr::null_mut();
-        // SAFETY:
-        // - `value` is an object of this environment; the count 0 makes the reference weak; `raw` takes the result.
-        let status = unsafe { sys::napi_create_reference(env.raw(), value, 0, &raw mut raw) };
-        if status != sys::Status::napi_ok {
-            return Err(refused(array, &format!("napi_create_reference: {}", Status::from(status))));
-        }
+        let reference = weak(env, array, value)?;
         if shared {
             // Workers may have it by a message, without a lease.
             array.mapping().share();
         }
-        self.0 = Some(Made { reference: Reference { env: env.raw(), raw }, shared });
+        let kind = if shared { Kind::Shared } else { Kind::External };
+        self.0 = Some(Made { reference, kind });
         // SAFETY:
         // - the value is one of this environment, made by the call above.
         unsafe { Unknown::from_napi_value(env.raw(), value) }.map_err(|error| refused(array, &error.reason))
@@ -88,8 +93,13 @@ impl Buffer {
 
     /// Whether its memory was moved elsewhere, where somebody may store to it.
     pub(crate) fn is_moved(&self, env: &Env) -> bool {
-        let Some(Made { reference, shared: false }) = &self.0 else { return false };
+        let Some(Made { reference, kind: Kind::External }) = &self.0 else { return false };
         reference.value().is_some_and(|value| is_detached(env, value).unwrap_or(true))
+    }
+
+    /// Whether it is that of a WebAssembly.Memory.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(self.0, Some(Made { kind: Kind::Lent, .. }))
     }
 
     /// Whether JavaScript still holds the buffer.
@@ -97,10 +107,10 @@ impl Buffer {
         self.0.as_ref().is_some_and(|made| made.reference.value().is_some())
     }
 
-    /// Detaches the buffer, so that every view of it has length 0; a shared one cannot be.
+    /// Detaches the buffer, so that every view of it has length 0; a shared one cannot be, one that is lent has been.
     pub(crate) fn close(self, env: &Env) -> Result<()> {
         match self.0 {
-            Some(Made { reference, shared: false }) => {
+            Some(Made { reference, kind: Kind::External }) => {
                 reference.value().map_or(Ok(()), |value| detach(env, value))
             }
             _ => Ok(()),
@@ -137,7 +147,7 @@ impl Reference {
     fn value(&self) -> Option<sys::napi_value> {
         let mut value = ptr::null_mut();
         // SAFETY:
-        // - `raw` is a live reference of `env`: made in `Buffer::get`, deleted only in `drop`.
+        // - `raw` is a live reference of `env`: made in `weak`, deleted only in `drop`.
         let status = unsafe { sys::napi_get_reference_value(self.env, self.raw, &raw mut value) };
         (status == sys::Status::napi_ok && !value.is_null()).then_some(value)
     }
@@ -202,6 +212,58 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
             Status::from(status)
         ),
     })
+}
+
+/// Maps the array anew over the memory behind an `ArrayBuffer`: that of a WebAssembly.Memory which the caller keeps until
+/// the array is closed and work under way has ended.
+pub(crate) fn overlay(
+    env: &Env,
+    array: &DynMmapArray,
+    value: &Unknown,
+) -> CoreResult<(DynMmapArray, Arc<Lease>, Buffer)> {
+    /// What pages of WebAssembly are multiples of.
+    const PAGE: usize = 1 << 16;
+    let (mut first, mut len) = (ptr::null_mut(), 0);
+    // SAFETY:
+    // - a value that is no ArrayBuffer is a status, not a fault.
+    let status =
+        unsafe { sys::napi_get_arraybuffer_info(env.raw(), value.raw(), &raw mut first, &raw mut len) };
+    let pages: *mut u8 = first.cast();
+    let whole = len.is_multiple_of(PAGE) && pages.addr().is_multiple_of(PAGE);
+    if status != sys::Status::napi_ok || !whole {
+        return Err(refused(array, "expected the buffer of a WebAssembly.Memory"));
+    }
+    // SAFETY:
+    // - `len` bytes from `pages` on, enough for the array and whole pages, are memory of V8's that has been in no use yet.
+    // - they are there while `src/wasm.ts` keeps the WebAssembly.Memory: for as long as the NativeArray that owns the
+    //   result is there, and for work under way after its `close`. An environment that ends waits for that (`task.rs`).
+    // - the lease is ended by `NativeArray::close`, while the memory is kept. In every other case it is dropped.
+    let array = unsafe { array.over(pages, len) }?;
+    let lease = Arc::new(array.lease()?);
+    let hint = owner(&lease);
+    // SAFETY:
+    // - `value` is an object of this environment; `hint` is an owner of its own, which `finalize_lent` takes back, once.
+    let status = unsafe {
+        sys::napi_add_finalizer(env.raw(), value.raw(), hint, Some(finalize_lent), hint, ptr::null_mut())
+    };
+    if status != sys::Status::napi_ok {
+        release(hint);
+        return Err(refused(&array, &format!("napi_add_finalizer: {}", Status::from(status))));
+    }
+    let reference = weak(env, &array, value.raw())?;
+    Ok((array, lease, Buffer(Some(Made { reference, kind: Kind::Lent }))))
+}
+
+/// A reference that keeps nothing alive.
+fn weak(env: &Env, array: &DynMmapArray, value: sys::napi_value) -> CoreResult<Reference> {
+    let mut raw = ptr::null_mut();
+    // SAFETY:
+    // - `value` is an object of this environment; the count 0 makes the reference weak; `raw` takes the result.
+    let status = unsafe { sys::napi_create_reference(env.raw(), value, 0, &raw mut raw) };
+    if status == sys::Status::napi_ok {
+        return Ok(Reference { env: env.raw(), raw });
+    }
+    Err(refused(array, &format!("napi_create_reference: {}", Status::from(status))))
 }
 
 const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
@@ -302,6 +364,11 @@ unsafe extern "C" fn finalize(env: sys::napi_env, _data: *mut c_void, hint: *mut
         drop(lease.end());
         return;
     }
+    release(hint);
+}
+
+/// Lets go of the lease of memory that is gone, or is to go. The collector may have given it back, so it is not touched.
+unsafe extern "C" fn finalize_lent(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
     release(hint);
 }
 

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mmap_ndarray_core::kernel::{self as reduce, Control, Options, RawView, Reduced, Scalar};
 use mmap_ndarray_core::{DynMmapArray, Error as CoreError, Layout, Result as CoreResult};
-use napi::Result;
 use napi::bindgen_prelude::{BigInt, Uint8Array};
+use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::buffer;
 use crate::convert::{number, size};
+use crate::task;
 
 /// What is known of a piece of work while it runs, and the way to stop it.
 #[napi]
@@ -28,21 +29,27 @@ impl State {
     pub(crate) fn control(&self) -> Control<'_> {
         Control { cancel: Some(&self.cancel), done: Some(&self.done) }
     }
+
+    /// Stops the work soon.
+    pub(crate) fn cancel(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+    }
 }
 
 #[napi]
 impl NativeJob {
     /// For one piece of work.
-    #[napi(constructor)]
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    #[napi(constructor, catch_unwind)]
+    pub fn new(env: Env) -> Result<Self> {
+        let job = Self::default();
+        task::stop_at_end(&env, &job.0)?;
+        Ok(job)
     }
 
     /// Stops the work soon: it fails with `ABORT_ERR`.
     #[napi(catch_unwind)]
     pub fn cancel(&self) {
-        self.0.cancel.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 
     /// Elements that are done with; bytes of a prefetch.
@@ -62,7 +69,7 @@ impl NativeJob {
 impl Drop for NativeJob {
     /// Nobody waits for the work any more: its environment has ended.
     fn drop(&mut self) {
-        self.0.cancel.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 

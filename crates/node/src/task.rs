@@ -3,10 +3,13 @@
 //! Not libuv's pool: it has four threads for everything in the process, and four long tasks there hold up every
 //! `fs.stat` for as long as they take. Ours are started when there is work, at most one for each core in each of two
 //! pools, so that opening and flushing do not wait for sums over whole arrays either.
+//!
+//! An environment that ends stops the work it has asked for. Where memory of its own may be in use it waits for the end
+//! of that, because nothing is left of the memory afterwards.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 
 use mmap_ndarray_core::Result as CoreResult;
@@ -14,6 +17,7 @@ use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, Error, Result};
 
 use crate::error::js_error;
+use crate::reduce::State;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -50,6 +54,7 @@ where
     R: ToNapiValue + 'static,
 {
     let (deferred, promise) = env.create_deferred::<R, Box<dyn FnOnce(Env) -> Result<R> + Send>>()?;
+    let running = Running::new(env)?;
     pool.run(Box::new(move || {
         let done = catch_unwind(AssertUnwindSafe(work));
         deferred.resolve(Box::new(move |env| match done {
@@ -57,8 +62,84 @@ where
             Ok(Err(error)) => Err(js_error(&env, error)),
             Err(panic) => Err(Error::from_reason(panic_text(&*panic))),
         }));
+        drop(running);
     }));
     Ok(promise)
+}
+
+/// The work of one environment.
+#[derive(Default)]
+struct Environment {
+    /// How much is under way.
+    running: usize,
+    /// Whether it may use memory that goes with the environment.
+    waits: bool,
+    /// What can be stopped.
+    jobs: Vec<Weak<State>>,
+}
+
+/// By address.
+static ENVIRONMENTS: Mutex<BTreeMap<usize, Environment>> = Mutex::new(BTreeMap::new());
+static LESS_IS_RUNNING: Condvar = Condvar::new();
+
+fn environments() -> MutexGuard<'static, BTreeMap<usize, Environment>> {
+    // Nothing runs while the lock is held that could leave the map half changed.
+    ENVIRONMENTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes something of an environment, which is known from here on until it ends.
+fn note<R>(env: &Env, change: impl FnOnce(&mut Environment) -> R) -> Result<R> {
+    let key = env.raw().addr();
+    let mut environments = environments();
+    if !environments.contains_key(&key) {
+        // Takes no lock and runs no JavaScript: it adds to a list of the runtime's.
+        env.add_env_cleanup_hook(key, end)?;
+    }
+    Ok(change(environments.entry(key).or_default()))
+}
+
+/// Lets the environment not end before work has that may use its memory.
+pub(crate) fn wait_at_end(env: &Env) -> Result<()> {
+    note(env, |environment| environment.waits = true)
+}
+
+/// Stops this work, if it is still there, when the environment ends.
+pub(crate) fn stop_at_end(env: &Env, job: &Arc<State>) -> Result<()> {
+    note(env, |environment| {
+        environment.jobs.retain(|job| job.strong_count() > 0);
+        environment.jobs.push(Arc::downgrade(job));
+    })
+}
+
+/// Runs on the thread of an environment that ends, while its memory is there still.
+fn end(key: usize) {
+    let mut environments = environments();
+    while let Some(environment) = environments.get_mut(&key) {
+        environment.jobs.drain(..).filter_map(|job| job.upgrade()).for_each(|job| job.cancel());
+        if environment.running == 0 || !environment.waits {
+            environments.remove(&key);
+            return;
+        }
+        environments = LESS_IS_RUNNING.wait(environments).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// One piece of work under way.
+struct Running(usize);
+
+impl Running {
+    fn new(env: &Env) -> Result<Self> {
+        note(env, |environment| environment.running += 1).map(|()| Self(env.raw().addr()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(environment) = environments().get_mut(&self.0) {
+            environment.running = environment.running.saturating_sub(1);
+        }
+        LESS_IS_RUNNING.notify_all();
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -224,7 +224,7 @@ impl DynMmapArray {
                 ))
                 .at(&self.path));
             }
-            let mapping = self.mapping.again(len, reserve_for(len, self.capacity), &self.path)?;
+            let mapping = self.mapping.extended(len, reserve_for(len, self.capacity), &self.path)?;
             let old = std::mem::replace(&mut self.mapping, Arc::new(mapping));
             self.earlier.push(Arc::downgrade(&old));
         } else {

@@ -10,6 +10,13 @@ use crate::handle::{self, Handle};
 use crate::header::Header;
 use crate::lease::Lease;
 use crate::mapping::{Mapping, Refusal};
+#[cfg(unix)]
+use crate::mode::Mode;
+
+/// Why an array that was stored to cannot be had twice.
+#[cfg(unix)]
+const PRIVATE: &str = "mode 'c' keeps what was stored in memory of one thread where the backing is 'wasm', and no other thread can have \
+     that. Commit it and open the path there, or open the array in mode 'r+'";
 
 impl DynMmapArray {
     /// The lock that is held on the file.
@@ -45,6 +52,78 @@ impl DynMmapArray {
         Self { header, mapping, mode, path, lock, name, id: *id, whole, capacity: 0, growable, earlier }
     }
 
+    /// The same array over memory of somebody else's, as a runtime needs it that lets JavaScript see no other: the file is
+    /// mapped there once more, with the lock that this array holds.
+    ///
+    /// `pages` is the start of a page, and the first byte of the mapping is to be as far
+    /// [after it](Mapping::before) as it is now; `room` bytes are enough for the array, and what is left of them is kept for its
+    /// growth. Such an array ends with a lease that is
+    /// [ended](Lease::end) while the memory is there, and then leaves zero pages in it; with a lease that is dropped it leaves the
+    /// memory alone.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] in mode `c` while others have the mapping, whose private pages it cannot have; [`Error::Closed`];
+    /// [`Error::Io`]; [`Error::OutOfRange`] where no page starts at `pages`; [`Error::Unavailable`] on Windows.
+    ///
+    /// # Safety
+    /// `room` bytes from `pages` on are the caller's, whole pages of them, and nobody has a reference to them. They stay there while the new array, its clones and work on them are used, and
+    /// until its last lease has ended.
+    pub unsafe fn over(&self, pages: *mut u8, room: usize) -> Result<Self> {
+        let path = self.file_path();
+        #[cfg(not(unix))]
+        {
+            let _ = (pages, room);
+            let reason = "this system maps no file over memory that is there. Use another backing".to_owned();
+            Err(Error::Unavailable { path: path.to_path_buf(), reason })
+        }
+        #[cfg(unix)]
+        {
+            if !pages.addr().is_multiple_of(crate::sys::page_size()) {
+                return Err(Error::OutOfRange { reason: format!("no page starts at {:#x}", pages.addr()) });
+            }
+            if room < self.mapping.before() + self.mapping.live() {
+                return Err(Error::OutOfRange { reason: format!("{room} bytes have no room for the array") });
+            }
+            self.check_alone()?;
+            // SAFETY:
+            // - as promised to this function.
+            let mapping = Arc::new(unsafe { self.mapping.again(Some((pages, room)), path) }?);
+            handle::publish_again(self.id, &mapping);
+            Ok(Self { mapping, ..self.clone() })
+        }
+    }
+
+    /// The same array for somebody else: over the same mapping, unless that is lent memory.
+    ///
+    /// # Errors
+    /// Those of [`lease`](Self::lease), and those of `over` where it is lent.
+    pub(crate) fn for_another(self) -> Result<(Self, Lease)> {
+        let lease = self.lease()?;
+        #[cfg(unix)]
+        if self.mapping.is_lent() {
+            if self.mode() == Mode::CopyOnWrite {
+                return Err(Error::invalid_state(self.file_path(), PRIVATE));
+            }
+            // SAFETY:
+            // - at addresses of its own there is nothing to promise.
+            let mapping = unsafe { self.mapping.again(None, self.file_path()) }?;
+            let array = Self { mapping: Arc::new(mapping), ..self };
+            let lease = array.lease()?;
+            handle::publish_again(array.id, &array.mapping);
+            return Ok((array, lease));
+        }
+        Ok((self, lease))
+    }
+
+    /// Makes sure that nobody else's private pages would be missed in another mapping of the file.
+    #[cfg(unix)]
+    fn check_alone(&self) -> Result<()> {
+        if self.mode() != Mode::CopyOnWrite || self.mapping.is_alone() {
+            return Ok(());
+        }
+        Err(Error::invalid_state(self.file_path(), PRIVATE))
+    }
+
     /// A name for this array that is plain data, for [`attach`](crate::attach) in another thread or process.
     #[must_use]
     pub fn to_handle(&self) -> Handle {
@@ -63,7 +142,7 @@ impl DynMmapArray {
         };
         let handle =
             Handle { path: self.path.clone(), options, process: handle::this_process(), id: self.id };
-        handle::publish(&handle, header, self.whole, Arc::downgrade(&self.mapping));
+        handle::publish(&handle, header, self.whole, &self.mapping);
         handle
     }
 

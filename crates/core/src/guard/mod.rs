@@ -231,6 +231,7 @@ impl Registration {
     pub(crate) fn new(region: Region) -> io::Result<Self> {
         let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
         os::arm(region.read_only)?;
+        forget_overlaps(region);
         let slot = free_slot();
         slot.lost.store(0, Ordering::Relaxed);
         slot.live.store(region.len, Ordering::Relaxed);
@@ -299,6 +300,17 @@ impl Drop for Registration {
     }
 }
 
+/// Empties the regions that share an address with a new one: memory that was lent is given back to the system before anybody
+/// can say so here. The table's lock is held. The slots stay those of whoever has them.
+fn forget_overlaps(new: Region) {
+    for slot in parts().flat_map(|part| &part.slots) {
+        let Some(old) = slot.read() else { continue };
+        if old.start < new.start + new.len && new.start < old.start + old.len {
+            slot.write(Some(Region { len: 0, ..old }));
+        }
+    }
+}
+
 /// A slot that no mapping has; the table's lock is held.
 fn free_slot() -> &'static Slot {
     let mut part = &TABLE;
@@ -350,5 +362,23 @@ mod tests {
         assert_eq!(find(start).map(|(_, region)| region.file), Some(NO_FILE));
         drop(first);
         assert_eq!(Registration::new(region(start)).unwrap().lost(), None);
+    }
+
+    #[test]
+    fn a_mapping_at_the_addresses_of_an_older_one_takes_them_over() {
+        let start = usize::MAX / 8;
+        let old = Registration::new(region(start)).unwrap();
+        old.lose(Loss::Io);
+        let beside = Registration::new(region(start + 4096)).unwrap();
+        let new = Registration::new(Region { file: 9, ..region(start) }).unwrap();
+        assert_eq!(find(start).map(|(_, region)| region.file), Some(9));
+        assert_eq!(find(start + 4096).map(|(_, region)| region), Some(region(start + 4096)));
+        // Whoever had them keeps what it knows, and takes nothing away.
+        assert_eq!((old.lost(), new.lost()), (Some(Loss::Io), None));
+        old.set_file(7);
+        drop(old);
+        assert_eq!(find(start).map(|(_, region)| region.file), Some(9));
+        drop((new, beside));
+        assert!(find(start).is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Held, Mapping};
+use super::Mapping;
 use crate::dirty::Tracking;
 use crate::error::{Error, Result};
 use crate::file::Stamp;
@@ -300,10 +300,7 @@ impl Mapping {
             guarded.set_file(sys::raw_file(&file).unwrap_or(crate::guard::NO_FILE));
         }
         backing.stamp = stamp;
-        let file = Arc::new(file);
-        // The new file is locked as the old one was.
-        backing.lock = backing.lock.take().map(|_| Arc::new(Held(Arc::clone(&file))));
-        backing.file = Some(file);
+        backing.file = Some(Arc::new(file));
         drop(backing);
         for (start, page) in kept {
             self.store(start, &page);

@@ -382,50 +382,68 @@ pub(crate) unsafe fn replace_with_zeros(start: *mut u8, len: usize, zeros: Zeros
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// What may be done with pages of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Loads and stores; stores reach the file.
+    Write,
+    /// Loads and stores; stores stay in this process. No memory is promised for them.
+    Copy,
+    /// Loads, and stores to pages that are made writable later; those stay in this process.
+    Read,
+}
+
 /// Maps a file anew, private and copy-on-write, over the pages that hold `len` bytes from `start` on; `offset` is the byte
 /// of the file that belongs at `start`, as far from a page boundary as that.
 ///
 /// # Safety
 /// The pages are a mapping of the caller's, and nobody has a reference to them.
 pub(crate) unsafe fn remap(start: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
-    let page = page_size();
-    let before = start.addr() % page;
-    let Some(offset) = offset.checked_sub(before as u64) else {
-        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
-    };
     // SAFETY:
-    // - promised by the caller, of all pages that hold the range.
-    unsafe { map_again(start.wrapping_sub(before), before + len, file, offset, false, false) }
+    // - as promised to this function.
+    unsafe { map_over(start, len, file, offset, Access::Copy) }
 }
 
-/// Whether a mapping may go on past the end of its file, and shows what the file has there later.
-pub(crate) const MAPS_PAST_END: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// Maps `len` bytes of `file` from byte `offset` on to `start`, in the place of what is mapped there; all of them are whole
-/// pages.
+/// Maps a file over the pages that hold `len` bytes from `start` on; `offset` is the byte of the file that belongs at
+/// `start`, as far from a page boundary as that.
 ///
 /// # Safety
-/// The pages are a mapping of the caller's, and nobody has a reference to them.
-pub(crate) unsafe fn map_again(
+/// The pages are the caller's, whatever is there, and nobody has a reference to them.
+pub(crate) unsafe fn map_over(
     start: *mut u8,
     len: usize,
     file: &File,
     offset: u64,
-    shared: bool,
-    read_only: bool,
+    access: Access,
 ) -> io::Result<()> {
-    let Ok(offset) = libc::off_t::try_from(offset) else {
+    let page = page_size();
+    let before = start.addr() % page;
+    let Some(Ok(offset)) = offset.checked_sub(before as u64).map(libc::off_t::try_from) else {
         return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
     };
-    let protection = if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
-    let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
-    let flags = kind | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let (protection, flags) = match access {
+        Access::Write => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
+        Access::Copy => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_NORESERVE),
+        Access::Read => (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_NORESERVE),
+    };
     // SAFETY:
     // - MAP_FIXED replaces what is mapped there, which the caller says is its own and whole pages of it.
     // - the descriptor is open: `file` is borrowed for the call.
-    let mapped = unsafe { libc::mmap(start.cast(), len, protection, flags, file.as_raw_fd(), offset) };
+    let mapped = unsafe {
+        libc::mmap(
+            start.wrapping_sub(before).cast(),
+            before + len,
+            protection,
+            flags | libc::MAP_FIXED,
+            file.as_raw_fd(),
+            offset,
+        )
+    };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Whether a mapping may go on past the end of its file, and shows what the file has there later.
+pub(crate) const MAPS_PAST_END: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Sets disk space aside for `len` bytes from byte `offset` on, while the file stays as long as it is.
 ///
@@ -451,6 +469,18 @@ pub(crate) fn reserve_past(file: &File, offset: u64, len: u64) -> io::Result<()>
 #[expect(clippy::unnecessary_wraps, reason = "the same signature on every system")]
 pub(crate) fn reserve_past(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
     Ok(())
+}
+
+/// Brings stores to the pages that hold `len` bytes from `start` on to their file.
+///
+/// # Safety
+/// The pages are mapped, and stay so for the length of the call.
+pub(crate) unsafe fn flush(start: *mut u8, len: usize) -> io::Result<()> {
+    let before = start.addr() % page_size();
+    // SAFETY:
+    // - whole pages that are mapped, as the caller says; the call changes nothing that is read there.
+    let done = unsafe { libc::msync(start.wrapping_sub(before).cast(), before + len, libc::MS_SYNC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes the file `len` bytes long with the disk space behind it, so that a full disk is an error now and not a

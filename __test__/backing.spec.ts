@@ -1,0 +1,92 @@
+/** Where the bytes live: what may be asked for and by whom, what is tried, and that every way is the same array. */
+import { join } from 'node:path'
+import test from 'ava'
+import { type Backing, choose } from '../src/backing.js'
+import { attachSync, create, createSync, MmapError, openSync } from '../src/index.js'
+import { fixture, folder, runScript } from './helpers.js'
+
+const npy = fixture('npy', 'v2.npy')
+const CHOICES = /'auto', 'external', 'shared', 'wasm', 'window'/
+
+/** What a runtime says that does not have some backings. */
+const taking = (refused: Partial<Record<Backing, string>>, tried: Backing[]) => (backing: Backing) => {
+  tried.push(backing)
+  const code = refused[backing]
+  if (code) throw new MmapError(`no ${backing}`, { code: code as 'ERR_TOO_LARGE' })
+  return `over ${backing}`
+}
+const NONE = 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM'
+const LARGE = 'ERR_TOO_LARGE'
+const decisions: [
+  choice: 'auto' | Backing,
+  refused: Partial<Record<Backing, string>>,
+  tried: Backing[],
+  chosen: Backing | RegExp,
+][] = [
+  ['auto', {}, ['external'], 'external'],
+  // Electron.
+  ['auto', { external: NONE }, ['external', 'wasm'], 'wasm'],
+  // Larger than one memory there.
+  ['auto', { external: NONE, wasm: LARGE }, ['external', 'wasm', 'window'], 'window'],
+  // Electron on Windows.
+  ['auto', { external: NONE, wasm: NONE }, ['external', 'wasm', 'window'], 'window'],
+  // Node.js 20 with more than 4 GiB.
+  ['auto', { external: LARGE, wasm: LARGE }, ['external', 'wasm', 'window'], 'window'],
+  // The best that refused is the one to read about.
+  ['auto', { external: LARGE, wasm: NONE, window: NONE }, ['external', 'wasm', 'window'], /no external/],
+  // Not a matter of backing.
+  ['auto', { external: 'ENOMEM' }, ['external'], /no external/],
+  ['shared', { shared: NONE }, ['shared'], /no shared/],
+  ['external', { external: LARGE }, ['external'], /no external/],
+  ['wasm', {}, ['wasm'], 'wasm'],
+  ['wasm', { wasm: LARGE }, ['wasm'], /no wasm/],
+  ['window', {}, ['window'], 'window'],
+]
+for (const [choice, refused, order, chosen] of decisions) {
+  test(`${choice} where these refuse: ${JSON.stringify(refused)}`, (t) => {
+    const tried: Backing[] = []
+    const take = () => choose(choice, taking(refused, tried))
+    if (chosen instanceof RegExp) t.throws(take, { message: chosen })
+    else t.deepEqual(take(), [chosen, `over ${chosen}`])
+    t.deepEqual(tried, order)
+  })
+}
+
+test('an array says where it lives, also when it is closed', (t) => {
+  const a = openSync(npy, { backing: 'external' })
+  t.is(a.backing, 'external')
+  a.close()
+  t.is(a.backing, 'external')
+})
+
+test('create and attach take it as open does', async (t) => {
+  const path = join(folder(t), 'a.npy')
+  const a = createSync(path, [1, 2], { backing: 'external' })
+  t.is(a.backing, 'external')
+  const b = attachSync(a.toHandle(), { backing: 'external' })
+  t.is(b.backing, 'external')
+  const wrong = { code: 'ERR_INVALID_ARG_VALUE', message: CHOICES }
+  t.throws(() => attachSync(a.toHandle(), { backing: 'disk' as 'auto' }), wrong)
+  await t.throwsAsync(create(path, [1], { backing: 'disk' as 'auto' }), wrong)
+  t.throws(() => attachSync(a.toHandle(), { mode: 'r' } as never), { code: 'ERR_INVALID_ARG_VALUE' })
+  for (const each of [a, b]) each.close()
+})
+
+const environments: [value: string | undefined, says: string][] = [
+  ['', 'external external external'],
+  ['auto', 'external external external'],
+  ['external', 'external external external'],
+  ['disk', 'ERR_INVALID_ARG_VALUE external ERR_INVALID_ARG_VALUE'],
+]
+for (const [value, says] of environments) {
+  test(`MMAP_NDARRAY_BACKING=${value}: is asked where no option says anything`, async (t) => {
+    const script = `
+      import { openSync } from 'mmap-ndarray'
+      process.env.MMAP_NDARRAY_BACKING = process.argv[2]
+      const said = (options) => {
+        try { return openSync(process.argv[1], options).backing } catch (error) { return error.code }
+      }
+      console.log(said(), said({ backing: 'external' }), said({ shared: false }))`
+    t.like(await runScript(script, npy, value ?? ''), { stdout: `${says}\n`, stderr: '', code: 0 })
+  })
+}
