@@ -129,7 +129,7 @@ try {
   const report: Report = { machine, sections, said }
   const { met, missed } = counts(report)
   console.log(`Answers agree${quick ? '' : `; of ${met + missed} targets ${met} are met`}.`)
-  if (!quick && only === undefined && options.size === undefined) write(report)
+  if (!quick && only === undefined) write(report)
 } catch (error) {
   if (!(error instanceof WrongAnswer)) throw error
   console.error(`\n${error.message}`)
