@@ -1,5 +1,5 @@
 /**
- * What a view costs beside npm ndarray and @stdlib/ndarray, in one run: `npm run bench -- --only views`, or, after that,
+ * What a view costs beside npm ndarray and @stdlib/ndarray, in one run: `npm run bench -- --only Views`, or, after that,
  * with another Node.js, `other/node --import=@oxc-node/core/register bench/views.ts`. With `--quick` it only checks answers.
  *
  * Read the ratios; a difference below about 0.1 is noise. How it measures, and why:
