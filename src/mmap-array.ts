@@ -28,7 +28,7 @@ import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
 import { type Data, dataViewStore, isStore } from './store.js'
-import { detach, overlay } from './wasm.js'
+import { detach, overlay, release } from './wasm.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -311,6 +311,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
       // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
       this.file.native.close()
     } finally {
+      release(this.file.native)
       this.memory.release()
     }
   }
