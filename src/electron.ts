@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { setImmediate as turn } from 'node:timers/promises'
 import {
   checkOptions,
   invalidArgType,
@@ -245,8 +244,6 @@ async function* bytes(
     file.checkLoss()
     yield copy.subarray(Math.max(0, start - at), stop - at)
     at += copy.length
-    // What threads have done is reported all at once: blocks alone could keep timers and other requests waiting.
-    await turn()
   }
 }
 
