@@ -39,8 +39,9 @@ import { Memory } from './memory.js'
 import * as scijs from './scijs.js'
 import { isRange, parseTexts, type Selection, select, selectNear, slice2 } from './selection.js'
 import { resolveSource, type Source } from './source.js'
-import { checkData, type Data, isStore } from './store.js'
+import { checkData, type Data } from './store.js'
 import { assign, asTypedArray, fill, gather, nest } from './strided.js'
+import { divisible } from './windows.js'
 
 /** An array of arrays, as deep as the view has axes; for a view without axes the element itself. */
 export type Nested<T> = T | Nested<T>[]
@@ -330,17 +331,18 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * The elements of this view, in C order, as a typed array over the same memory; with `{ copy: true }` in
    * new memory.
    *
-   * Throws ERR_NOT_CONTIGUOUS without `copy` when they do not lie one after the other in a typed array, and
-   * ERR_TOO_LARGE when a copy does not fit.
+   * Throws ERR_NOT_CONTIGUOUS without `copy` when they do not lie one after the other in a typed array, or not in one
+   * window of an array with backing 'window', and ERR_TOO_LARGE when a copy does not fit.
    */
   toTypedArray(options?: { readonly copy?: boolean | undefined }): TypedArrayOf<D> {
     checkOptions(options, ['copy'], 'toTypedArray')
     const copy = options?.copy ?? false
     if (typeof copy !== 'boolean') throw invalidArgType('copy', 'of type boolean', copy)
     if (copy) return asTypedArray(this.dtype, this.alive().gather())
-    const { data, offset, size } = this
+    const { offset, size } = this
+    const data = divisible(this.data)
     const hint = 'toTypedArray({ copy: true }) copies'
-    if (isStore(data)) {
+    if (data === undefined) {
       const message = `The elements are not in a typed array (foreign byte order, unaligned or in parts); ${hint}`
       throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
     }
