@@ -43,8 +43,9 @@ const { binaryName } = JSON.parse(readFileSync('package.json', 'utf8')).napi
 
 /** The specs as JavaScript: no loader for TypeScript exists for every platform. */
 function compile() {
-  const out = join(CROSS, 'js')
+  const out = join(CROSS, `js-${process.pid}`)
   rmSync(out, { recursive: true, force: true })
+  process.on('exit', () => rmSync(out, { recursive: true, force: true }))
   const flags = ['--noEmit', 'false', '--rootDir', '.', '--outDir', out]
   return run('npx', ['tsc', '-p', 'tsconfig.json', ...flags]) ? out : undefined
 }
@@ -100,7 +101,6 @@ function logged(command, args, options, log) {
 
 async function specs(name, node, js, only) {
   const binary = join('npm', name, `${binaryName}.${name}.node`)
-  const bytes = readFileSync(binary).length
   const folder = stage(name, js, binary)
   const command = node.emulated === false ? node.command : launcher(folder, node.command)
   const env = { ...process.env, ...node.env, TMPDIR: '/tmp' }
@@ -159,7 +159,18 @@ const rows = onlyCores
   : Object.keys(PLATFORMS).filter((name) => wanted.length === 0 || wanted.includes(name))
 
 const FILE = 'platforms.json'
-const known = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : { platforms: {}, core: {} }
+const recording = process.argv.includes('--record') && !only
+
+/** Writes a row at once, into the file as it is now: what comes later may take hours. */
+function record(kind, name, entry) {
+  if (!recording) return
+  const known = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : { platforms: {}, core: {} }
+  known[kind][name] = entry
+  const sorted = (table) => Object.fromEntries(Object.entries(table).sort(([a], [b]) => (a < b ? -1 : 1)))
+  const text = { platforms: sorted(known.platforms), core: sorted(known.core) }
+  writeFileSync(FILE, `${JSON.stringify(text, undefined, 2)}\n`)
+}
+
 let [failed, ran] = [0, 0]
 let js
 for (const name of rows) {
@@ -172,7 +183,7 @@ for (const name of rows) {
   const node = NODES[name]?.()
   if (!node) {
     console.log(`${name}: nothing here runs it`)
-    known.platforms[name] = built
+    record('platforms', name, built)
     continue
   }
   js ??= compile()
@@ -180,7 +191,7 @@ for (const name of rows) {
   const result = await specs(name, node, js, only)
   ran += 1
   failed += result.failed
-  if (!only) known.platforms[name] = { ...built, tested: result }
+  record('platforms', name, { ...built, tested: result })
 }
 for (const name of Object.keys(CORES).filter((name) => wanted.length === 0 || wanted.includes(name))) {
   const result = await CORES[name](logged)
@@ -190,12 +201,7 @@ for (const name of Object.keys(CORES).filter((name) => wanted.length === 0 || wa
   }
   ran += 1
   failed += result.failed
-  known.core[name] = result
+  record('core', name, result)
 }
-if (!only && process.argv.includes('--record')) {
-  const sorted = (table) => Object.fromEntries(Object.entries(table).sort(([a], [b]) => (a < b ? -1 : 1)))
-  const text = { platforms: sorted(known.platforms), core: sorted(known.core) }
-  writeFileSync(FILE, `${JSON.stringify(text, undefined, 2)}\n`)
-  run(process.execPath, ['scripts/platform-table.mjs'])
-}
+if (recording) run(process.execPath, ['scripts/platform-table.mjs'])
 process.exitCode = failed > 0 ? 1 : ran > 0 ? 0 : SKIPPED

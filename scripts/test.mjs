@@ -139,6 +139,9 @@ await check('lint Rust', 'cargo', [
   '-D',
   'warnings',
 ])
+await check('documentation', 'cargo', ['doc', '--locked', '--no-deps', '-p', 'mmap-ndarray-core'], {
+  env: { RUSTDOCFLAGS: '-D warnings' },
+})
 await check('core knows no Node.js', 'node', ['scripts/check-layers.mjs'])
 await check('one version', 'node', ['scripts/version.mjs'])
 await check('table of platforms', 'node', ['scripts/platform-table.mjs', '--check'])
