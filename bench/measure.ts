@@ -71,7 +71,7 @@ export async function measure(one: Case, files: Files, peers: Peers, effort: Eff
       running.samples.push(value)
       running.answer = answer
     } catch (error) {
-      const reason = (error as Error).message
+      const reason = (error as Error).message.replaceAll(`${files.folder}/`, '')
       if (!mayFail) throw new WrongAnswer(`${one.name}: ${running.contender.name}: ${reason}`)
       running.reason = `fails: ${reason}`
     }
