@@ -4,7 +4,7 @@
 // added up over every run and printed as the last line. Tests that need what a machine may lack (numpy, the seed
 // crate, other versions of Node.js) get it from the set-up step here; where it is not to be had, they skip with a
 // reason and are counted as skipped.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -95,7 +95,7 @@ async function fuzz() {
   else if (code !== 0) broken.push('fuzz targets')
 }
 
-async function avaTests(node, version) {
+async function avaTests(node, version, args = ['node_modules/ava/entrypoints/cli.mjs', '--tap']) {
   let counted = 0
   const line = (text) => {
     const found = /^(not )?ok \d+ - .*?( # (SKIP|TODO))?$/.exec(text)
@@ -103,7 +103,7 @@ async function avaTests(node, version) {
     counted += 1
     totals[found[2] ? 'skipped' : found[1] ? 'failed' : 'passed'] += 1
   }
-  await check(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap'], { line })
+  await check(`ava on Node.js ${version}`, node, args, { line })
   if (counted === 0) broken.push(`ava on Node.js ${version} ran nothing`)
 }
 
@@ -146,9 +146,19 @@ await setUp('seed', [
   '.cache/seed',
 ])
 
+// Where there is a Chromium, cage.spec.ts loads this into it; it is the core as it is now, so it is built each time.
+const browsers = ['chromium-headless-shell', 'chromium', 'google-chrome']
+if (browsers.some((name) => spawnSync(name, ['--version']).status === 0)) {
+  const cage = ['--manifest-path', 'tools/cage/Cargo.toml', '--target-dir', '.cache/cage']
+  await check('library for Chromium', 'cargo', ['build', '--locked', ...cage])
+}
+
 await cargoTests()
 await fuzz()
 await avaTests(process.execPath, process.versions.node)
+if (process.platform !== 'win32') {
+  await avaTests(process.execPath, `${process.versions.node}, each backing`, ['scripts/backings.mjs'])
+}
 for (const version of OTHER_NODES) {
   const name = `node-${version}`
   const install = [
