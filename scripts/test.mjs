@@ -4,7 +4,7 @@
 // added up over every run and printed as the last line. Tests that need what a machine may lack (numpy, the seed
 // crate, other versions of Node.js) get it from the set-up step here; where it is not to be had, they skip with a
 // reason and are counted as skipped.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -193,10 +193,20 @@ await check('benchmark, answers only', process.execPath, [
   'bench/run.ts',
   '--quick',
 ])
+// Where there is a Chromium, cage.spec.ts loads this into it; it is the core as it is now, so it is built each time.
+const browsers = ['chromium-headless-shell', 'chromium', 'google-chrome']
+if (browsers.some((name) => spawnSync(name, ['--version']).status === 0)) {
+  const cage = ['--manifest-path', 'tools/cage/Cargo.toml', '--target-dir', '.cache/cage']
+  await check('library for Chromium', 'cargo', ['build', '--locked', ...cage])
+}
+
 await cargoTests()
 await fuzz()
 await otherMachine()
 await avaTests(process.execPath, process.versions.node)
+if (process.platform !== 'win32') {
+  await tapTests('ava, each backing', process.execPath, ['scripts/backings.mjs'])
+}
 for (const version of OTHER_NODES) {
   const name = `node-${version}`
   if (await setUp(name, ['npm', ...into(name), `${nodePackage}@${version}`])) {
