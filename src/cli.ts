@@ -3,7 +3,8 @@
  * The command line: a thin layer over the public API, for looking at array files and turning them into others.
  *
  * Results go to standard output, as text for people or with `--json` for programs; errors are one line on standard error.
- * What a file says of itself is printed without control characters: a name in it could otherwise write to the terminal.
+ * What a file says of itself is printed without control characters: a name in it could otherwise write to the terminal. Past
+ * 400 lines: a screen for each command, and nothing that another file could use.
  */
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -268,10 +269,10 @@ async function convert(
 
 async function checksum([path = '']: readonly string[], values: Values): Promise<void> {
   const block = integer('--block', values.block)
-  const options = openOptions(values)
-  // Whichever array it is: the checksums are of the file.
-  const name = options.name ?? (options.format === 'raw' ? undefined : (await list(path))[0]?.name)
-  const array = await open(path, { ...options, name: name || undefined })
+  // Of what is no array nothing could be verified.
+  if (openOptions(values).format !== 'raw') await list(path)
+  // They are of the file, whichever array it is opened as: one that takes no addresses.
+  const array = await open(path, { format: 'raw', dtype: 'uint8', shape: [0] })
   const signal = interrupted()
   await following(`checksum ${plain(path)}`, (work) => array.checksum({ block, signal, ...work }))
   const sidecar = `${path}.blocksums`
@@ -331,18 +332,15 @@ async function verified(array: MmapArray, work: WorkOptions): Promise<Verified |
 }
 
 function sumsText({ ok, block, blocks, damaged, bad }: Verified): string {
-  if (ok) return `ok, ${blocks} blocks of ${sizeText(block)} as their checksums say`
+  const all = `${blocks} ${blocks === 1 ? 'block' : 'blocks'} of ${sizeText(block)}`
+  if (ok) return `ok, ${all} as the checksums say`
   const lines = bad.map(({ index, start, stop, rows }) => {
     const range = ([from, to]: readonly [number, number]) => `${from} to ${to - 1}`
     const elements = start < stop ? `, elements ${range([start, stop])}` : ''
     return `  block ${index}, from byte ${index * block} on${elements}${rows && rows[0] < rows[1] ? `, rows ${range(rows)}` : ''}`
   })
   const more = damaged > bad.length ? [`  and ${damaged - bad.length} more`] : []
-  return [
-    `${damaged} of ${blocks} blocks of ${sizeText(block)} are not as their checksums say`,
-    ...lines,
-    ...more,
-  ].join('\n')
+  return [`${damaged} of ${all} not as the checksums say`, ...lines, ...more].join('\n')
 }
 
 /** How the file is to be opened. Without a header it is raw, and only the caller knows what is in it. */
