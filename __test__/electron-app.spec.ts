@@ -123,3 +123,26 @@ test('the sample is a volume of numbers from -2 to 2', async (t) => {
   t.true(min >= -2 && max <= 2 && max - min > 1)
   a.close()
 })
+
+const posix = process.platform === 'win32' ? test.skip : test
+posix('the assertions for a real Electron hold in Node.js over its backing', async (t) => {
+  const script = `
+    import * as m from 'mmap-ndarray'
+    import { check, N, report } from './__test__/electron/checks.mjs'
+    const path = process.argv.at(-1)
+    m.createSync(path, { shape: [N], dtype: 'float64', fill: 1 }).close()
+    process.exitCode = report('node', await check(m, path, { caged: false })) ? 0 : 1`
+  const env = { ...process.env, MMAP_NDARRAY_BACKING: 'wasm' }
+  const args = ['--input-type=module', '--eval', script, '--', join(folder(t), 'a.npy')]
+  const { code, stdout, stderr } = await run(process.execPath, args, { cwd: root, env })
+  t.is(code, 0, stdout + stderr)
+  t.notRegex(stdout, /not ok/)
+  t.true(stdout.split('\n').length > 10)
+})
+
+test('without Electron the run is skipped, and says why', async (t) => {
+  if (existsSync(join(app, 'node_modules', 'electron'))) return t.pass('it is here')
+  const { code, stdout } = await run(process.execPath, ['scripts/electron.mjs'], { cwd: root })
+  t.is(code, 77)
+  t.regex(stdout, /^skipped: Electron is not there/)
+})
