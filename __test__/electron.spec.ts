@@ -434,12 +434,12 @@ test('blocks of any layout are the elements in order, and short', async (t) => {
 })
 
 const linux = process.platform === 'linux' ? test : test.skip
-linux('4 GiB go through a few MiB, as slowly as they are taken', async (t) => {
+linux('almost 4 GiB go through a few MiB, as slowly as they are taken', async (t) => {
   const script = `
     import { readFileSync } from 'node:fs'
     import { createSync } from 'mmap-ndarray'
     import { createProtocolHandler } from 'mmap-ndarray/electron'
-    const a = createSync(process.argv.at(-1), { shape: [2 ** 19, 2048], dtype: 'float32' }, { reserve: false })
+    const a = createSync(process.argv.at(-1), { shape: [2 ** 19 - 32, 2048], dtype: 'float32' }, { reserve: false })
     const handler = createProtocolHandler(a)
     const own = () => 1024 * /RssAnon:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]
     const tick = () => new Promise((resolve) => setImmediate(resolve))
@@ -464,7 +464,7 @@ linux('4 GiB go through a few MiB, as slowly as they are taken', async (t) => {
   const { code, stdout, stderr } = await runScript(script, join(folder(t), 'a.npy'))
   t.is(code, 0, stderr)
   const [length, unread, highest, read] = JSON.parse(stdout)
-  t.deepEqual([length, read], [String(2 ** 32), 2 ** 28])
+  t.deepEqual([length, read], [String(2 ** 32 - 2 ** 18), 2 ** 28])
   t.true(unread < 16 * 2 ** 20, `unread ${unread}`)
   t.true(highest < 64 * 2 ** 20, `highest ${highest}`)
 })
