@@ -1,5 +1,5 @@
 /** The parts of examples/electron that need no Electron: what the page asks for, its colours, its types. */
-import { existsSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
@@ -122,6 +122,29 @@ test('the sample is a volume of numbers from -2 to 2', async (t) => {
   const { min, max } = a.minmaxSync()
   t.true(min >= -2 && max <= 2 && max - min > 1)
   a.close()
+})
+
+test('the whole of it, with a stand-in for Electron: the page shows the sample, and nothing is left behind', async (t) => {
+  const home = folder(t)
+  const temp = folder(t)
+  for (const name of readdirSync(app).filter((name) => /\.(mjs|js|html|css|json)$/.test(name))) {
+    cpSync(join(app, name), join(home, name))
+  }
+  const modules = join(home, 'node_modules')
+  mkdirSync(join(modules, 'electron'), { recursive: true })
+  cpSync(join(root, '__test__', 'electron', 'stub.mjs'), join(modules, 'electron', 'index.mjs'))
+  writeFileSync(join(modules, 'electron', 'package.json'), '{ "exports": "./index.mjs" }')
+  symlinkSync(root, join(modules, 'mmap-ndarray'), 'junction')
+  const env = { ...process.env, TMPDIR: temp, TEMP: temp, TMP: temp }
+  const { code, stdout, stderr } = await run(process.execPath, ['main.mjs', '--check'], { cwd: home, env })
+  t.is(code, 0, stderr + stdout)
+  const [name, facts, message, ...counts] = JSON.parse(stdout.split('\n')[0] ?? '')
+  t.is(name, 'sample.npy')
+  t.regex(facts, /^npy · float32 · 4 × 256 × 256 · 1\.00 MiB · \w+$/)
+  t.is(message, '')
+  t.deepEqual(counts, [1, 8, 8, 256, 256, 4 * 256 * 256])
+  t.regex(stdout, /65536 pixels in \d{2,3} colours/)
+  t.deepEqual(readdirSync(temp), [])
 })
 
 const posix = process.platform === 'win32' ? test.skip : test

@@ -3,6 +3,7 @@
 // It could be mapped in a utility process as well, but every element would then be copied to this process on its way to the page,
 // because it is here that requests of a protocol arrive. Nothing is held up by it: the handler waits for the disk on other
 // threads, and copies at most 256 KiB at a time here.
+import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -17,6 +18,8 @@ const HOME = 'mmap://viewer/'
 const here = dirname(fileURLToPath(import.meta.url))
 const library = dirname(fileURLToPath(import.meta.resolve('mmap-ndarray')))
 const isCheck = process.argv.includes('--check')
+/** Where the sample is, for as long as the app runs. */
+const temp = mkdtempSync(join(tmpdir(), 'mmap-ndarray-viewer-'))
 
 protocol.registerSchemesAsPrivileged([
   { scheme: 'mmap', privileges: { standard: true, secure: true, supportFetchAPI: true, stream: true } },
@@ -54,7 +57,7 @@ async function show(next) {
 }
 
 async function sample() {
-  const file = join(tmpdir(), 'mmap-ndarray-viewer.npy')
+  const file = join(temp, 'sample.npy')
   // It may be the one that is open, which Windows does not replace.
   arrays.array?.close()
   await makeSample(create, file, isCheck ? [4, 256, 256] : [64, 1024, 1024])
@@ -72,7 +75,10 @@ const asked = {
 }
 
 app.on('window-all-closed', () => app.quit())
-app.on('quit', () => arrays.array?.close())
+app.on('quit', () => {
+  arrays.array?.close()
+  rmSync(temp, { recursive: true, force: true })
+})
 
 async function start() {
   const answer = createProtocolHandler(arrays)
