@@ -14,6 +14,13 @@ export declare class NativeArray {
   facts(): NativeFacts
   /** The bytes of the elements: always the same buffer, never a copy. The first call says whether it is a shared one. */
   buffer(shared: boolean): ArrayBuffer | SharedArrayBuffer
+  /**
+   * The bytes of the elements from byte `start` on, `len` or as many as are mapped: the same buffer until `dropWindow`, never
+   * a copy.
+   */
+  window(start: number, len: number): ArrayBuffer
+  /** Detaches the window that starts at a byte, if there is one. */
+  dropWindow(start: number): void
   /** Bytes of memory that `overlay` can use, from the start of the array's first page on; with `least` those that it needs. */
   span(least: boolean): number
   /** Whether the array is over the memory of the last `overlay`; one that has outgrown it is not. */

@@ -3,7 +3,7 @@
  * because V8 compiles a loop for all that it has met there, and what one leaves behind should burden no other.
  */
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
@@ -63,29 +63,34 @@ const recipes: Readonly<Record<string, Recipe>> = {
   ours: { command: () => node('ours.ts') },
   readFile: { command: () => node('loops.ts', 'readFile') },
   readInParts: { command: () => node('loops.ts', 'readInParts') },
-  mmapIo: { command: () => node('loops.ts', 'mmapIo'), prepare: installPeers },
+  mmapIo: { command: () => node('loops.ts', 'mmapIo'), prepare: () => install('@riaskov/mmap-io') },
   scijs: { command: () => node('loops.ts', 'scijs') },
-  stdlib: { command: () => node('loops.ts', 'stdlib') },
+  stdlib: { command: () => node('loops.ts', 'stdlib'), prepare: () => install('@stdlib/ndarray-ctor') },
 }
 
 function cargo(folder: string, ...args: string[]): void {
   execFileSync('cargo', args, { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] })
 }
 
-/** Installs what bench/npm/package.json names, which nothing else here uses. */
-function installPeers(): void {
-  if (existsSync('.cache/bench/node_modules/@riaskov/mmap-io/build')) return
-  mkdirSync('.cache/bench', { recursive: true })
-  for (const name of ['package.json', 'package-lock.json'])
-    copyFileSync(join('bench/npm', name), join('.cache/bench', name))
-  // It is built from source, for the headers beside this Node.js where they are.
-  const headers = resolve(process.execPath, '../..')
-  const nodedir = existsSync(join(headers, 'include/node/node.h')) ? { npm_config_nodedir: headers } : {}
-  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], {
-    cwd: '.cache/bench',
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, ...nodedir },
-  })
+/** Installs what bench/npm/package.json names, which nothing else here uses, and says whether this is among it. */
+function install(name: string): void {
+  const [at, lock] = ['.cache/bench', 'package-lock.json']
+  mkdirSync(at, { recursive: true })
+  const known = join(at, 'node_modules', lock)
+  const wanted = readFileSync(join('bench/npm', lock), 'utf8')
+  if (!existsSync(known) || readFileSync(known, 'utf8') !== wanted) {
+    for (const file of ['package.json', lock]) copyFileSync(join('bench/npm', file), join(at, file))
+    // What has no binary is built from source, for the headers beside this Node.js where they are.
+    const headers = resolve(process.execPath, '../..')
+    const nodedir = existsSync(join(headers, 'include/node/node.h')) ? { npm_config_nodedir: headers } : {}
+    execFileSync('npm', ['ci', '--no-audit', '--no-fund'], {
+      cwd: at,
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, ...nodedir },
+    })
+    writeFileSync(known, wanted)
+  }
+  if (!existsSync(join(at, 'node_modules', name))) throw new Error(`npm could not build ${name} here`)
 }
 
 /** A running contender. */

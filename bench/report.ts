@@ -9,10 +9,17 @@ export interface Section {
   readonly cases: readonly Measured[]
 }
 
+/** What a program said that is a part of the benchmark. */
+export interface Said {
+  readonly title: string
+  readonly text: string
+}
+
 export interface Report {
   /** What it ran on, by what it is: processor, cores, versions. */
   readonly machine: Readonly<Record<string, string>>
   readonly sections: readonly Section[]
+  readonly said: readonly Said[]
 }
 
 const steps: Readonly<Record<Measured['unit'], readonly [least: number, unit: string][]>> = {
@@ -93,6 +100,9 @@ function table({ title, about, cases }: Section): string {
   return `## ${title}\n\n${about}\n\n${head}\n${rows.join('\n')}\n`
 }
 
+/** What a program said, as it said it. */
+const block = ({ title, text }: Said) => `## ${title}\n\n\`\`\`\n${text}\n\`\`\`\n`
+
 function page(report: Report): string {
   const { met, missed } = counts(report)
   const machine = Object.entries(report.machine).map(([name, value]) => `- ${name}: ${value}`)
@@ -111,7 +121,7 @@ methods of mmap-ndarray are the synchronous twins where there are such, because 
 
 ![How many times as fast mmap-ndarray is](benchmarks.svg)
 
-${report.sections.map(table).join('\n')}`
+${[...report.sections.map(table), ...report.said.map(block)].join('\n')}`
 }
 
 /** Writes docs/benchmarks.json, .md and .svg. */

@@ -1,5 +1,5 @@
 /**
- * What a view costs beside npm ndarray and @stdlib/ndarray, in one run: `npm run bench -- --only views`, or, after that,
+ * What a view costs beside npm ndarray and @stdlib/ndarray, in one run: `npm run bench -- --only Views`, or, after that,
  * with another Node.js, `other/node --import=@oxc-node/core/register bench/views.ts`. With `--quick` it only checks answers.
  *
  * Read the ratios; a difference below about 0.1 is noise. How it measures, and why:
@@ -91,6 +91,7 @@ const groups: Group[] = [
       ['mapped', chain, 'lo hi'],
       ['NdView', parts('view.slice(slice(i, i + 1), slice(i, i + 1))'), 'slice(slice(i, i + 1), ...)'],
       ['NdView', parts('view.slice(ranges[i], ranges[i])'), 'slice(range, range)'],
+      ['mapped', parts('view.slice(slice(i, i + 1), slice(i, i + 1))'), 'slice(slice(i, i + 1), ...)'],
       ['NdView', parts("view.slice(i + ':' + (i + 1), i + ':' + (i + 1))"), "slice('i:i+1', ...)"],
       ['NdView', parts('view.slice(i, i)'), 'slice(i, i)'],
     ],

@@ -12,6 +12,7 @@ import { invalidArgType, invalidArgValue, MmapError } from './errors.js'
 import { reach } from './layout.js'
 import { NdView } from './nd-view.js'
 import { type Data, DataViewStore, type ElementStore, isStore } from './store.js'
+import { divisible } from './windows.js'
 
 /** The names that scijs has for data of a dtype; 'generic' is an element store. */
 export type ScijsDTypeOf<D extends DType> =
@@ -267,9 +268,10 @@ export interface Chunk<D extends DType = DType> {
  * another dtype.
  */
 export function toChunk<D extends DType>(view: NdView<D>): Chunk<D> {
-  const { data, dtype, shape, stride, offset } = checkView(view)
+  const { dtype, shape, stride, offset } = checkView(view)
+  const data = divisible(view.data)
   if (dtype === 'bfloat16') throw unsupported(dtype, 'zarrita has no bfloat16; write float32')
-  if (isStore(data)) {
+  if (data === undefined) {
     const message =
       'zarrita copies bytes, and these elements are not in a typed array (foreign byte order, unaligned or in parts); pass a copy()'
     throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
@@ -282,8 +284,12 @@ export function toChunk<D extends DType>(view: NdView<D>): Chunk<D> {
   return { data: part(data, offset, reach(view)[1] + 1), shape: [...shape], stride: stride.map(Math.abs) }
 }
 
-function part<A extends TypedArrayIn<DType>>(data: A, start: number, stop: number): A {
-  return data.subarray(start, stop) as A
+function part<D extends DType>(
+  data: NonNullable<ReturnType<typeof divisible<D>>>,
+  start: number,
+  stop: number,
+): TypedArrayIn<D> {
+  return data.subarray(start, stop) as TypedArrayIn<D>
 }
 
 /** The typed array that a tensor of ONNX Runtime holds for a dtype. */

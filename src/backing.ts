@@ -4,7 +4,8 @@
  * The choice is made once, after the file is open and before JavaScript sees a byte. Each way either gives the data or
  * says why it cannot, and 'auto' takes the first that can.
  */
-import { invalidArgType, invalidArgValue, isMmapError, show } from './errors.js'
+import { constants } from 'node:buffer'
+import { invalidArgType, invalidArgValue, isMmapError, MmapError, show } from './errors.js'
 
 /**
  * Where the bytes of an array live: an ArrayBuffer over the mapping itself ('external'), a SharedArrayBuffer over it
@@ -65,15 +66,26 @@ function checkChoice(name: string, value: unknown): BackingChoice {
   return value as BackingChoice
 }
 
+/** Throws ERR_TOO_LARGE where one buffer has to hold the array, and cannot. */
+export function checkFits(bytes: number, path: string, choice: BackingChoice): void {
+  if (bytes <= constants.MAX_LENGTH || choice === 'auto' || choice === 'window') return
+  const message = `${path}: too large: the array has ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use backing 'auto' or 'window', or Node.js 22 or later`
+  throw new MmapError(message, { code: 'ERR_TOO_LARGE', path })
+}
+
 /**
- * The first backing that `take` can give, with what it gives.
+ * The first backing that `take` can give, with what it gives; of those that 'auto' tries, from `least` on.
  *
  * `take` refuses with ERR_FEATURE_UNAVAILABLE_ON_PLATFORM or ERR_TOO_LARGE; any other error is the end. Where all refuse,
  * the error of the best of them is thrown.
  */
-export function choose<T>(choice: BackingChoice, take: (backing: Backing) => T): [Backing, T] {
+export function choose<T>(
+  choice: BackingChoice,
+  take: (backing: Backing) => T,
+  least: Backing = 'external',
+): [Backing, T] {
   let refusal: unknown
-  for (const backing of choice === 'auto' ? ORDER : [choice]) {
+  for (const backing of choice === 'auto' ? ORDER.slice(ORDER.indexOf(least)) : [choice]) {
     try {
       return [backing, take(backing)]
     } catch (error) {

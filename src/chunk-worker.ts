@@ -9,6 +9,9 @@ import { slice } from './selection.js'
 
 const { handle, url, ...part } = workerData as WorkerInit
 
+const isPart = ({ buffer, byteLength }: NodeJS.TypedArray) =>
+  buffer instanceof ArrayBuffer && byteLength < buffer.byteLength
+
 async function load(): Promise<(chunk: ChunkInfo) => Promise<void>> {
   const whole = attachSync(handle)
   const view = MappedView.ofPart(whole as never, part)
@@ -23,8 +26,8 @@ async function load(): Promise<(chunk: ChunkInfo) => Promise<void>> {
     let result = await run(view.slice(slice(start, stop)), { index, start, stop })
     // Where this worker has a mapping of its own, nobody else learns of pages that vanish under it.
     file.checkLoss()
-    // Copied as it is, such a view would take the whole file along.
-    if (types.isTypedArray(result) && result.buffer === bytes) result = result.slice()
+    // Copied as it is, such a view would take the whole file along, or a window of it.
+    if (types.isTypedArray(result) && (result.buffer === bytes || isPart(result))) result = result.slice()
     try {
       parentPort?.postMessage({ index, result } satisfies Answer)
     } catch (error) {

@@ -43,7 +43,7 @@ export function cut(view: MappedView, options: ChunkOptions): Cut {
     throw invalidArgType('view', 'of one axis or more to be cut; read its element with get()', view)
   }
   const length = shape[0] as number
-  const small = Math.max(1, length === 0 || nbytes === 0 ? length : Math.floor((CHUNK * length) / nbytes))
+  const small = nbytes === 0 ? Math.max(1, length) : rowsOfChunk(nbytes / length)
   const { overlap = 0 } = options
   const { rows = Math.max(small, 2 * checkInteger('overlap', overlap, 0)) } = options
   checkInteger('rows', rows, 1)
@@ -53,6 +53,11 @@ export function cut(view: MappedView, options: ChunkOptions): Cut {
     block: Math.max(rows, small),
     bounds: (index) => [index * step, Math.min(index * step + rows, length)],
   }
+}
+
+/** Rows of a chunk when nobody says how many, for rows of `bytes`. */
+export function rowsOfChunk(bytes: number): number {
+  return Math.max(1, Math.floor(CHUNK / bytes))
 }
 
 /** Checks the options of `chunks` and cuts the view. */

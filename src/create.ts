@@ -5,8 +5,7 @@
  * an array of any size is written through one small buffer. In the asynchronous form a thread writes each block while the
  * event loop turns.
  */
-import { constants } from 'node:buffer'
-import { type BackingChoice, checkBacking } from './backing.js'
+import { type BackingChoice, checkBacking, checkFits } from './backing.js'
 import { blocksOf } from './blocks.js'
 import {
   checkValue,
@@ -17,7 +16,7 @@ import {
   type TypedArray,
   type ValueOf,
 } from './dtype.js'
-import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
+import { checkOptions, invalidArgType, invalidArgValue } from './errors.js'
 import { checkTarget, type WriteOptions } from './formats.js'
 import { checkShape, sizeOf } from './layout.js'
 import { MmapArray } from './mmap-array.js'
@@ -180,11 +179,8 @@ function plan(path: PathLike, source: unknown, options: CreateOptions | undefine
   if (isShapeSource(source)) {
     checkOptions(source, ['shape', 'dtype', 'fill'], 'create by shape')
     if (wanted === undefined) throw invalidArgType('source.dtype', 'of type string', undefined)
-    const native = checkSize(
-      { ...common, ...typed(wanted, checkShape(source.shape, 'source.shape')) },
-      wanted,
-      file,
-    )
+    const native = { ...common, ...typed(wanted, checkShape(source.shape, 'source.shape')) }
+    checkSize(native.shape, wanted, file, backing)
     return { file, native, backing, element: elementOf(wanted, source.fill), blocks: [] }
   }
   if (typeof source !== 'object' || source === null) {
@@ -193,7 +189,8 @@ function plan(path: PathLike, source: unknown, options: CreateOptions | undefine
   }
   const strided = toStrided(source, wanted?.dtype)
   const type = wanted ?? { dtype: strided.dtype, complex: false }
-  const native = checkSize({ ...common, ...typed(type, strided.shape) }, type, file)
+  const native = { ...common, ...typed(type, strided.shape) }
+  checkSize(native.shape, type, file, backing)
   return { file, native, backing, element: undefined, blocks: blocksOf(strided, type, order) }
 }
 
@@ -210,12 +207,14 @@ function typed({ dtype, complex }: ElementType, shape: number[]): { dtype: strin
   return { dtype: dtype === 'float32' ? 'complex64' : 'complex128', shape: shape.slice(0, -1) }
 }
 
-/** The options, unless the array could not be opened after it was made: then there is to be no file either. */
-function checkSize<T extends NativeCreateOptions>(native: T, type: ElementType, file: string): T {
-  const bytes = sizeOf(native.shape) * itemsizeOf(type.dtype) * (type.complex ? 2 : 1)
-  if (bytes <= constants.MAX_LENGTH) return native
-  const message = `${file}: too large: the array has ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use Node.js 22 or later`
-  throw new MmapError(message, { code: 'ERR_TOO_LARGE', path: file })
+/** Throws ERR_TOO_LARGE where the array could not be opened after it was made: then there is to be no file either. */
+function checkSize(
+  shape: readonly number[],
+  { dtype, complex }: ElementType,
+  file: string,
+  backing: BackingChoice,
+): void {
+  checkFits(sizeOf(shape) * itemsizeOf(dtype) * (complex ? 2 : 1), file, backing)
 }
 
 interface ShapeSource {

@@ -3,7 +3,7 @@
  *
  * What appends without being awaited runs one after the other; what is synchronous is refused meanwhile.
  */
-import { constants } from 'node:buffer'
+import { type BackingChoice, checkFits } from './backing.js'
 import { BLOCK, blocksOf, sourceChanged } from './blocks.js'
 import { constructors, type DType, type ElementType, itemsizeOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
@@ -24,6 +24,8 @@ export interface AppendOptions {
 /** The array that grows. */
 export interface Growing extends ElementType {
   readonly file: MappedFile
+  /** Where its bytes may live. */
+  readonly choice: BackingChoice
   readonly shape: readonly number[]
   /** The axis along which it grows. */
   readonly axis: number
@@ -105,12 +107,9 @@ function* whole(bytes: Uint8Array, size: number): Generator<[number, Uint8Array]
 }
 
 /** Throws ERR_TOO_LARGE for an array that the runtime could not show, before the file is touched. */
-export function checkLength({ file, shape, axis, dtype }: Growing, rows: number): number {
-  const bytes = sizeOf(shape.with(axis, rows)) * itemsizeOf(dtype)
-  if (bytes <= constants.MAX_LENGTH) return rows
-  const { path } = file
-  const message = `${path}: too large: the array would have ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use Node.js 22 or later`
-  throw new MmapError(message, { code: 'ERR_TOO_LARGE', path })
+export function checkLength({ file, shape, axis, dtype, choice }: Growing, rows: number): number {
+  checkFits(sizeOf(shape.with(axis, rows)) * itemsizeOf(dtype), file.path, choice)
+  return rows
 }
 
 /** Appends rows before it returns. */

@@ -7,8 +7,9 @@
  */
 import type { Handle } from './attach.js'
 import { type Backing, type BackingChoice, choose } from './backing.js'
-import { constructors, type DType } from './dtype.js'
-import { checkInteger, MmapError } from './errors.js'
+import { rowsOfChunk } from './chunks.js'
+import { constructors, type DType, itemsizeOf } from './dtype.js'
+import { checkInteger } from './errors.js'
 import {
   type AppendOptions,
   append,
@@ -21,14 +22,15 @@ import {
   resize,
   rowsOf,
 } from './grow.js'
-import { sizeOf } from './layout.js'
+import { Axes, sizeOf } from './layout.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
 import { type Data, dataViewStore, isStore } from './store.js'
-import { detach, overlay } from './wasm.js'
+import { detach, overlay, release } from './wasm.js'
+import { WindowStore, Windows, windowSize } from './windows.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -56,22 +58,30 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   readonly format: Format
   /** The file's own code of the dtype: `<f4` in npy, `f32` in mmap. */
   readonly descr: string
-  /** Where the bytes live; what `backing: 'auto'` has become. */
+  /** Where the bytes live; what `backing: 'auto'` has become. An array that outgrows that goes on as 'window'. */
   readonly backing: Backing
+  private readonly choice: BackingChoice
   /** What native code has last said of the array. */
   private facts: NativeFacts
   private readonly queue = new Queue()
   /** The axis along which the array grows, once that was asked. */
   private axis: number | undefined
 
-  private constructor(memory: Memory<D>, file: MappedFile, facts: NativeFacts, backing: Backing) {
+  private constructor(
+    memory: Memory<D>,
+    file: MappedFile,
+    facts: NativeFacts,
+    backing: Backing,
+    choice: BackingChoice,
+  ) {
     const { shape, stride, offset } = facts
-    super(memory, { shape, stride, offset }, file.mode === 'r', null)
+    super(memory, Axes.of({ shape, stride, offset }), file.mode === 'r', null)
     this.opened = file
     this.facts = facts
     this.format = facts.format as Format
     this.descr = facts.descr
     this.backing = backing
+    this.choice = choice
   }
 
   /** @internal */
@@ -86,7 +96,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
       const file = new MappedFile(native, path, mode, facts.unit)
       const [backing, data] = choose(choice, (backing) => dataOf<D>(file, facts, backing))
       const memory = new Memory(data, facts.dtype as D, () => file.gone())
-      return new MmapArray(memory, file, facts, backing)
+      return new MmapArray(memory, file, facts, backing, choice)
     } catch (error) {
       native.close()
       throw error
@@ -166,13 +176,13 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * Its `data` is the same memory, and is not protected.
    */
   view(): MappedView<D> {
-    return this.derive(this.alive(), true)
+    return this.derive(this.alive().axes, true)
   }
 
   /** The whole array as a writable view. Throws ERR_READ_ONLY in mode 'r'. */
   viewMut(): MappedView<D> {
     this.checkWritable()
-    return this.derive(this, false)
+    return this.derive(this.axes, false)
   }
 
   /**
@@ -259,8 +269,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   private growing(): Growing {
     this.checkWritable()
     this.axis ??= this.file.native.growthAxis()
-    const { file, shape, axis, dtype } = this
-    return { file, shape, axis, dtype, complex: this.facts.complex }
+    const { file, choice, shape, axis, dtype } = this
+    return { file, choice, shape, axis, dtype, complex: this.facts.complex }
   }
 
   private rowsAfter(growing: Growing, count: number): number {
@@ -290,7 +300,12 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
   private restate(): void {
     const facts = this.file.native.facts()
     this.facts = facts
-    this.memory.move(dataOf<D>(this.file, facts, this.backing))
+    const { file, memory } = this
+    const take = (backing: Backing) => dataOf<D>(file, facts, backing, memory.data)
+    const [backing, data] = choose(this.choice, take, this.backing)
+    const array = this as { -readonly [K in 'backing']: Backing }
+    array.backing = backing
+    memory.move(data)
     this.reshapeTo(facts)
   }
 
@@ -311,6 +326,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
       // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
       this.file.native.close()
     } finally {
+      release(this.file.native)
       this.memory.release()
     }
   }
@@ -344,11 +360,17 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
  *
  * Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM and ERR_TOO_LARGE where this backing cannot be had.
  */
-function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: Backing): Data<D> {
+function dataOf<D extends DType>(
+  file: MappedFile,
+  facts: NativeFacts,
+  backing: Backing,
+  before?: Data<D>,
+): Data<D> {
   const { native, path } = file
   if (backing === 'window') {
-    const message = `${path}: backing '${backing}' is not there yet; use 'auto'`
-    throw new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
+    const windows = before instanceof WindowStore ? (before.windows as Windows<D>) : windowsOf<D>(file, facts)
+    // An array without elements may have no byte that is mapped.
+    return windows.store(facts.units, facts.units === 0 ? 0 : native.span(false))
   }
   const shared = backing === 'shared'
   const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
@@ -357,6 +379,27 @@ function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: 
   // An empty array maps nothing.
   const { buffer, start } = facts.units === 0 ? { buffer: empty(), start: 0 } : mapped()
   return over(buffer, start, facts)
+}
+
+/** The windows of an array. Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM where the runtime allows none. */
+function windowsOf<D extends DType>(file: MappedFile, facts: NativeFacts): Windows<D> {
+  const { native } = file
+  const { unit, littleEndian, units } = facts
+  const source = {
+    get closed() {
+      return file.closed
+    },
+    open: (start: number, length: number) => native.window(start, length),
+    drop: (start: number) => native.dropWindow(start),
+  }
+  const dtype = facts.dtype as D
+  const row = Math.abs(facts.stride[0] ?? 0) * unit
+  const elements = sizeOf(facts.shape.slice(1)) * itemsizeOf(dtype)
+  const pieces = [row * rowsOfChunk(Math.max(1, elements)), row]
+  const layout = { dtype, unit, littleEndian, native: facts.native, pieces }
+  const windows = new Windows(source, layout, windowSize())
+  if (units > 0) windows.at(0)
+  return windows
 }
 
 /** The array's elements in its buffer from byte `start` on, which may go on after them. */

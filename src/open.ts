@@ -1,5 +1,4 @@
 /** Opening: options are checked here, the file is opened natively, and the result is wrapped. */
-import { constants } from 'node:buffer'
 import { type BackingChoice, checkBacking } from './backing.js'
 import { type DType, parseElementType } from './dtype.js'
 import { checkInteger, checkOptions, invalidArgType, invalidArgValue, show } from './errors.js'
@@ -179,9 +178,9 @@ function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   }
 }
 
-/** Bytes kept ahead, checked; no more than one buffer of this runtime takes. */
+/** Bytes kept ahead, checked. */
 export function checkCapacity(capacity: unknown = 0): number {
-  return Math.min(checkInteger('capacity', capacity, 0), constants.MAX_LENGTH)
+  return checkInteger('capacity', capacity, 0)
 }
 
 /** Shape and strides of raw complex numbers as native code takes them: without the axis of their two parts. */

@@ -5,7 +5,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
-import standard from '@stdlib/ndarray-base-ctor'
 import scijs from 'ndarray'
 import {
   digest,
@@ -32,6 +31,19 @@ interface MmapIo {
   readonly MAP_PRIVATE: number
   map(size: number, protection: number, flags: number, fd: number): Buffer
 }
+
+/** The constructor of @stdlib/ndarray. */
+type Standard = (
+  dtype: string,
+  data: Float32Array,
+  shape: number[],
+  strides: number[],
+  offset: number,
+  order: string,
+) => Gettable
+
+/** Loads a package that is installed for the benchmark alone. */
+const peer = createRequire(resolve('.cache/bench/package.json'))
 
 type Tasks = Record<string, Task>
 
@@ -136,8 +148,7 @@ function readInParts(): Tasks {
 }
 
 function mmapIo(): Tasks {
-  const load = createRequire(resolve('.cache/bench/package.json'))
-  const io: MmapIo = load('@riaskov/mmap-io')
+  const io: MmapIo = peer('@riaskov/mmap-io')
   const map = (request: Request, protection = io.PROT_READ, flags = io.MAP_SHARED) =>
     withFile(request.path as string, (fd) => io.map(Number(request.bytes), protection, flags, fd))
   const own = (request: Request) => floats32(map(request, io.PROT_READ | io.PROT_WRITE, io.MAP_PRIVATE))
@@ -224,10 +235,13 @@ const who: Readonly<Record<string, () => Tasks>> = {
   readInParts,
   mmapIo,
   scijs: () => getting((elements, shape) => scijs(elements, shape)),
-  stdlib: () =>
-    getting((elements, [rows, columns]) =>
-      standard('float32', elements, [rows, columns], [columns, 1], 0, 'row-major'),
-    ),
+  stdlib: () => {
+    // What @stdlib/ndarray gives as `ndarray`, which checks indices as ours does; the views are compared with its base.
+    const make: Standard = peer('@stdlib/ndarray-ctor')
+    return getting((elements, [rows, columns]) =>
+      make('float32', elements, [rows, columns], [columns, 1], 0, 'row-major'),
+    )
+  },
 }
 
 await serve((who[process.argv[2] as string] as () => Tasks)())

@@ -166,6 +166,9 @@ fn edit(request: &Request) -> Outcome<Reply> {
     })
 }
 
+/// Appends one element.
+type Append = Box<dyn FnMut(&mut Vec<u8>)>;
+
 /// Makes a file: of numbers from 0.5 to 1.5, integers of either sign, or bytes; none of them zero unless all are, in a hole.
 fn make(request: &Request) -> Outcome<Vec<f64>> {
     let (path, dtype) = (request.text("path")?, request.text("dtype")?);
@@ -180,7 +183,7 @@ fn make(request: &Request) -> Outcome<Vec<f64>> {
         state ^= state << 17;
         state
     };
-    let (descr, itemsize, mut one): (_, usize, Box<dyn FnMut(&mut Vec<u8>)>) = match dtype {
+    let (descr, itemsize, mut one): (_, usize, Append) = match dtype {
         "float32" => (
             "<f4",
             4,

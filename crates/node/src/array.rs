@@ -12,7 +12,7 @@ use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::buffer::{self, Buffer};
-use crate::convert::{NativeHandle, NativeLayout, distance, number};
+use crate::convert::{NativeHandle, NativeLayout, distance, number, size};
 use crate::error::js_error;
 use crate::reduce::{NativeJob, NativeReduceOptions, NativeReduced, Reduction};
 use crate::task;
@@ -119,6 +119,22 @@ impl NativeArray {
     #[napi(catch_unwind, ts_return_type = "ArrayBuffer | SharedArrayBuffer")]
     pub fn buffer<'env>(&self, env: &'env Env, shared: bool) -> Result<Unknown<'env>> {
         self.with(env, |Open { array, lease, buffer, .. }| buffer.get(env, array, lease, shared))
+    }
+
+    /// The bytes of the elements from byte `start` on, `len` or as many as are mapped: the same buffer until `dropWindow`, never
+    /// a copy.
+    #[napi(catch_unwind, ts_return_type = "ArrayBuffer")]
+    pub fn window<'env>(&self, env: &'env Env, start: f64, len: f64) -> Result<Unknown<'env>> {
+        self.with(env, |Open { array, lease, buffer, .. }| {
+            buffer.window(env, array, lease, size(start, "the start")?, size(len, "the length")?)
+        })
+    }
+
+    /// Detaches the window that starts at a byte, if there is one.
+    #[napi(catch_unwind)]
+    pub fn drop_window(&self, env: Env, start: f64) -> Result<()> {
+        let start = size(start, "the start").map_err(|error| js_error(&env, error))?;
+        self.lock().as_mut().map_or(Ok(()), |open| open.buffer.drop_window(&env, start))
     }
 
     /// Bytes of memory that `overlay` can use, from the start of the array's first page on; with `least` those that it needs.

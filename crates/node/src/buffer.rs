@@ -15,10 +15,15 @@
 //! When an environment ends, its finalizers run although a buffer that it has given away may live on elsewhere. Then the
 //! addresses are never given back.
 //!
+//! An array that no one buffer can hold is seen through windows: buffers over parts of the mapping, each with the same life as
+//! the buffer of a whole one, but that it may be detached earlier to make room for another.
+//!
 //! A `SharedArrayBuffer` cannot be detached, and lives on in every environment that it was posted to. It owns the lease
 //! until the last of them has let go of it, which may be on any thread.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
@@ -31,9 +36,10 @@ use napi::{Env, Error, Result, Status, Unknown, sys};
 
 use crate::convert::NativeLayout;
 
-/// The one buffer of an array in this environment, made when first asked for.
+/// The buffers of an array in this environment, each made when first asked for, by the byte of the array where it starts:
+/// one over all of it, or windows.
 #[derive(Default)]
-pub(crate) struct Buffer(Option<Made>);
+pub(crate) struct Buffer(BTreeMap<usize, Made>);
 
 struct Made {
     /// Weak: the buffer belongs to JavaScript.
@@ -71,49 +77,93 @@ impl Buffer {
         lease: &Arc<Lease>,
         shared: bool,
     ) -> CoreResult<Unknown<'env>> {
-        if let Some(value) = self.0.as_ref().and_then(|made| made.reference.value()) {
-            // SAFETY:
-            // - the value is one of this environment, just read from a reference of it.
-            return unsafe { Unknown::from_napi_value(env.raw(), value) }
-                .map_err(|error| refused(array, &error.reason));
+        if !shared {
+            return self.make(env, array, lease, 0..span(env, array), Kind::External);
         }
-        let value =
-            if shared { shared_buffer(env, array, lease) } else { external_buffer(env, array, lease) }?;
-        let reference = weak(env, array, value)?;
-        if shared {
-            // Workers may have it by a message, without a lease.
-            array.mapping().share();
+        let value = self.make(env, array, lease, 0..array.mapping().len(), Kind::Shared)?;
+        // Workers may have it by a message, without a lease.
+        array.mapping().share();
+        Ok(value)
+    }
+
+    /// The array's bytes from `start` on as an `ArrayBuffer` of `len` bytes, or as many as are mapped: the same object for as long as
+    /// JavaScript holds it, until `drop_window`.
+    pub(crate) fn window<'env>(
+        &mut self,
+        env: &'env Env,
+        array: &DynMmapArray,
+        lease: &Arc<Lease>,
+        start: usize,
+        len: usize,
+    ) -> CoreResult<Unknown<'env>> {
+        let end = start.saturating_add(len).min(array.mapping().len());
+        if start >= end {
+            let reason = format!("a window of {len} bytes from byte {start} on; {end} are mapped");
+            return Err(CoreError::OutOfRange { reason });
         }
-        let kind = if shared { Kind::Shared } else { Kind::External };
-        self.0 = Some(Made { reference, kind });
+        self.make(env, array, lease, start..end, Kind::External)
+    }
+
+    fn make<'env>(
+        &mut self,
+        env: &'env Env,
+        array: &DynMmapArray,
+        lease: &Arc<Lease>,
+        range: Range<usize>,
+        kind: Kind,
+    ) -> CoreResult<Unknown<'env>> {
+        let found = self.0.get(&range.start).and_then(|made| made.reference.value());
+        let value = if let Some(value) = found {
+            value
+        } else {
+            let start = range.start;
+            let value = match kind {
+                Kind::Shared => shared_buffer(env, array, lease),
+                _ => external_buffer(env, array, lease, range),
+            }?;
+            self.0.insert(start, Made { reference: weak(env, array, value)?, kind });
+            value
+        };
         // SAFETY:
-        // - the value is one of this environment, made by the call above.
+        // - the value is one of this environment, just made, or just read from a reference of it.
         unsafe { Unknown::from_napi_value(env.raw(), value) }.map_err(|error| refused(array, &error.reason))
     }
 
-    /// Whether its memory was moved elsewhere, where somebody may store to it.
+    /// Detaches the window that starts at a byte, if there is one: what shows it has length 0.
+    pub(crate) fn drop_window(&mut self, env: &Env, start: usize) -> Result<()> {
+        self.0.remove(&start).map_or(Ok(()), |made| made.close(env))
+    }
+
+    /// Whether memory of its was moved elsewhere, where somebody may store to it.
     pub(crate) fn is_moved(&self, env: &Env) -> bool {
-        let Some(Made { reference, kind: Kind::External }) = &self.0 else { return false };
-        reference.value().is_some_and(|value| is_detached(env, value).unwrap_or(true))
+        self.0.values().any(|made| {
+            made.kind == Kind::External
+                && made.reference.value().is_some_and(|value| is_detached(env, value).unwrap_or(true))
+        })
     }
 
     /// Whether it is that of a WebAssembly.Memory.
     pub(crate) fn is_lent(&self) -> bool {
-        matches!(self.0, Some(Made { kind: Kind::Lent, .. }))
+        self.0.values().any(|made| made.kind == Kind::Lent)
     }
 
-    /// Whether JavaScript still holds the buffer.
+    /// Whether JavaScript still holds a buffer.
     pub(crate) fn is_there(&self) -> bool {
-        self.0.as_ref().is_some_and(|made| made.reference.value().is_some())
+        self.0.values().any(|made| made.reference.value().is_some())
     }
 
-    /// Detaches the buffer, so that every view of it has length 0; a shared one cannot be, one that is lent has been.
+    /// Detaches every buffer, so that views of it have length 0.
     pub(crate) fn close(self, env: &Env) -> Result<()> {
-        match self.0 {
-            Some(Made { reference, kind: Kind::External }) => {
-                reference.value().map_or(Ok(()), |value| detach(env, value))
-            }
-            _ => Ok(()),
+        self.0.into_values().map(|made| made.close(env)).fold(Ok(()), Result::and)
+    }
+}
+
+impl Made {
+    /// Detaches the buffer; a shared one cannot be, one that is lent has been.
+    fn close(self, env: &Env) -> Result<()> {
+        match self.kind {
+            Kind::External => self.reference.value().map_or(Ok(()), |value| detach(env, value)),
+            Kind::Shared | Kind::Lent => Ok(()),
         }
     }
 }
@@ -162,21 +212,26 @@ impl Drop for Reference {
     }
 }
 
-/// Makes an `ArrayBuffer` over the mapping, or says why the runtime will not have it.
-fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
+/// Makes an `ArrayBuffer` over a range of the mapping, or says why the runtime will not have it.
+fn external_buffer(
+    env: &Env,
+    array: &DynMmapArray,
+    lease: &Arc<Lease>,
+    range: Range<usize>,
+) -> CoreResult<sys::napi_value> {
     let mapping = array.mapping();
-    let len = span(env, array);
+    let len = range.len();
     let hint = owner(lease);
     let mut value = ptr::null_mut();
     // SAFETY:
-    // - `len` bytes from `as_ptr` on, no more than there are, stay mapped, readable and writable, while `hint` owns the
-    //   lease, and with it the mapping.
+    // - `range` lies in the mapping, whose bytes stay mapped, readable and writable, while `hint` owns the lease, and with
+    //   it the mapping.
     // - `hint` is an owner of its own; `finalize` takes it back, once.
     // - a page that the file loses is replaced by the core's guard; not protected: the guard disabled (SIGBUS).
     let status = unsafe {
         sys::napi_create_external_arraybuffer(
             env.raw(),
-            mapping.as_ptr().cast(),
+            mapping.as_ptr().wrapping_add(range.start).cast(),
             len,
             Some(finalize),
             hint,
@@ -206,8 +261,8 @@ fn external_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreR
     Err(CoreError::TooLarge {
         path: array.file_path().to_path_buf(),
         reason: format!(
-            "the array has {} bytes, more than one ArrayBuffer of this runtime takes (4 GiB in Node.js 20; \
-             Node-API says {}). Use Node.js 22 or later",
+            "one ArrayBuffer of this runtime does not take {} bytes (it takes 4 GiB in Node.js 20; Node-API says {}). \
+             Open the array with backing 'auto' or 'window', or use Node.js 22 or later",
             len,
             Status::from(status)
         ),
@@ -251,7 +306,7 @@ pub(crate) fn overlay(
         return Err(refused(&array, &format!("napi_add_finalizer: {}", Status::from(status))));
     }
     let reference = weak(env, &array, value.raw())?;
-    Ok((array, lease, Buffer(Some(Made { reference, kind: Kind::Lent }))))
+    Ok((array, lease, Buffer([(0, Made { reference, kind: Kind::Lent })].into())))
 }
 
 /// A reference that keeps nothing alive.
