@@ -496,12 +496,15 @@ test('what a page loads needs no Node.js: modules of ours alone, none of them na
     const { log } = console
     for (const name of ['process', 'Buffer', 'global', 'setImmediate', 'require']) delete globalThis[name]
     const { readResponse } = await import('mmap-ndarray/renderer')
-    for (const dtype of ['float32', 'int64', 'bfloat16', 'float16', 'bool']) {
-      const headers = { 'Array-Dtype': dtype, 'Array-Shape': '[0,2]' }
-      log((await readResponse(new Response(new Uint8Array(0), { headers }))).dtype)
+    for (const [dtype, size] of Object.entries({ float32: 4, int64: 8, bfloat16: 2, float16: 2, bool: 1 })) {
+      // The Response of Node.js itself could not be read any more.
+      const headers = new Map([['Array-Dtype', dtype], ['Array-Shape', '[3]']])
+      const response = { ok: true, status: 200, headers, arrayBuffer: async () => new ArrayBuffer(3 * size) }
+      const view = await readResponse(response)
+      log(view.dtype, view.slice('::-1').get(0), view.toTypedArray({ copy: true }).length)
     }`
   const { stdout, stderr } = await runScript(script)
-  t.is(stdout, 'float32\nint64\nbfloat16\nfloat16\nbool\n', stderr)
+  t.is(stdout, 'float32 0 3\nint64 0n 3\nbfloat16 0 3\nfloat16 0 3\nbool 0 3\n', stderr)
 })
 
 test('answers of others are errors', async (t) => {

@@ -5,7 +5,7 @@ import { closeSync, openSync as openFile, readFileSync, readSync, writeSync } fr
 /** Elements of the file, float64 ones. */
 export const N = 2 ** 23
 /** The backing that a caged runtime has on this system. */
-const EXPECTED = process.platform === 'win32' ? 'window' : 'wasm'
+const CAGED = process.platform === 'win32' ? 'window' : 'wasm'
 const isLinux = process.platform === 'linux'
 
 /** The private memory of this process in bytes, 0 where the system does not tell. */
@@ -37,7 +37,7 @@ function element(path, n, value) {
 }
 
 /** Runs everything; each result is a name, what was found and what was expected. `m` is the library. */
-export async function check(m, path, { caged = true } = {}) {
+export async function check(m, path, { caged = true, backing = CAGED } = {}) {
   const results = []
   const is = (name, found, expected) => results.push({ name, found, expected })
   const opened = (options) => m.openSync(path, options)
@@ -55,10 +55,10 @@ export async function check(m, path, { caged = true } = {}) {
   const others = isLinux ? mappings() : 0
   const before = own()
   const a = opened({ mode: 'r+' })
-  is('backing', a.backing, EXPECTED)
+  is('backing', a.backing, backing)
   let sum = 0
   for (const chunk of [0, N / 2]) {
-    const data = a.slice(`${chunk}:${chunk + 2 ** 20}`).toTypedArray({ copy: EXPECTED === 'window' })
+    const data = a.slice(`${chunk}:${chunk + 2 ** 20}`).toTypedArray({ copy: backing === 'window' })
     for (let i = 0; i < data.length; i++) sum += data[i]
   }
   is('the loop sees the file', sum, 2 ** 21)
@@ -68,7 +68,7 @@ export async function check(m, path, { caged = true } = {}) {
   a.set(5, 42)
   await a.flush()
   is('a store is in the file', element(path, 5), 42)
-  if (EXPECTED === 'wasm') {
+  if (backing === 'wasm') {
     const { data } = a
     data[N - 1] = 7
     is('a store through data is in the file at once: no copy', element(path, N - 1), 7)
@@ -105,9 +105,9 @@ export async function check(m, path, { caged = true } = {}) {
     one.close()
     if (n % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 0))
   }
-  is('300 arrays, one after the other', [...seen].join(), `${EXPECTED} 1`)
+  is('300 arrays, one after the other', [...seen].join(), `${backing} 1`)
 
-  if (caged && EXPECTED === 'wasm') {
+  if (caged && backing === 'wasm') {
     const held = []
     const full = codeOf(() => {
       while (held.length < 2000) held.push(opened({ backing: 'wasm' }))
