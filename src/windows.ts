@@ -61,7 +61,7 @@ export class Windows<D extends DType = DType> {
   /** By number on the grid, the one that was used last at the end. */
   private readonly held = new Map<number, DataViewStore<D>>()
   private moved = false
-  private room = 0
+  private room: number | undefined
   readonly layout: WindowLayout<D>
   /** Bytes between two lines of the grid. */
   readonly size: number
@@ -87,6 +87,11 @@ export class Windows<D extends DType = DType> {
     if (room !== this.room) this.held.clear()
     this.room = room
     return new WindowStore(this, count)
+  }
+
+  /** Whether a store may use them. */
+  get hasStores(): boolean {
+    return this.room !== undefined
   }
 
   /** Window `n` of the grid, or undefined when all is gone. */
