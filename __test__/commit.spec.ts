@@ -30,6 +30,7 @@ import {
   listOf,
   mayMount,
   mounting,
+  movable,
   privateMemory,
   privatePages,
   root,
@@ -445,7 +446,7 @@ linuxAttached(
 test('a buffer that was moved away meanwhile', async (t) => {
   // Node.js 20 has no way to move a buffer that is not its own.
   const { transfer } = ArrayBuffer.prototype as { transfer?: (this: ArrayBufferLike) => ArrayBuffer }
-  if (transfer === undefined) return t.pass()
+  if (transfer === undefined || !movable) return t.pass()
   const path = join(folder(t), 'a.npy')
   for (const atomic of [false, true]) {
     rmSync(path, { force: true })

@@ -17,6 +17,9 @@ export const backing = (process.env.MMAP_NDARRAY_BACKING || 'external') as Backi
 /** A mode whose arrays others can attach to: with backing 'wasm' nobody else can have private pages. */
 export const attachable = backing === 'wasm' ? 'r+' : 'c'
 
+/** Whether the buffer of an array can be moved away: the runtime knows how, and it is not memory of WebAssembly. */
+export const movable = 'transfer' in ArrayBuffer.prototype && backing !== 'wasm'
+
 /** The path of a committed fixture: `fixture('npy', 'v2.npy')`. */
 export const fixture = (...names: string[]) => join(root, 'crates', 'core', 'tests', 'fixtures', ...names)
 

@@ -7,7 +7,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { type DType, dtypes, isBigInt } from '../src/dtype.js'
 import { MmapError } from '../src/errors.js'
-import { contiguousStride, type Layout, sizeOf } from '../src/layout.js'
+import { Axes, contiguousStride, sizeOf } from '../src/layout.js'
 import { Memory } from '../src/memory.js'
 import { NdView, NdViewBase } from '../src/nd-view.js'
 import { slice } from '../src/selection.js'
@@ -714,12 +714,12 @@ class FileView<D extends DType> extends NdViewBase<D, FileView<D>> {
   closed = 0
   static over(data: Float64Array, readOnly = false): FileView<'float64'> {
     const explain = () => new MmapError('x.npy is closed', { code: 'ERR_CLOSED', path: 'x.npy' })
-    const layout = { shape: [2, 3], stride: [3, 1], offset: 0 }
-    return new FileView<'float64'>(new Memory(data, 'float64', explain), layout, readOnly, null)
+    const axes = Axes.of({ shape: [2, 3], stride: [3, 1], offset: 0 })
+    return new FileView<'float64'>(new Memory(data, 'float64', explain), axes, readOnly, null)
   }
 
-  protected override derive(layout: Layout, readOnly = this.readOnly): FileView<D> {
-    return new FileView<D>(this.memory, layout, readOnly, this.root)
+  protected override derive(axes: Axes, readOnly = this.readOnly): FileView<D> {
+    return new FileView<D>(this.memory, axes, readOnly, this.root)
   }
 
   protected override readOnlyError(): MmapError {
@@ -727,7 +727,7 @@ class FileView<D extends DType> extends NdViewBase<D, FileView<D>> {
   }
 
   view(): NdView<D> {
-    return this.derive(this, true)
+    return this.derive(this.axes, true)
   }
 
   close(): void {
@@ -807,7 +807,7 @@ test('so does a view of data without elements', (t) => {
   const memory = new Memory(new Float64Array(0), 'float64')
   const view = new NdViewBase<'float64', NdView<'float64'>>(
     memory,
-    { shape: [0], stride: [1], offset: 0 },
+    Axes.of({ shape: [0], stride: [1], offset: 0 }),
     false,
     null,
   )

@@ -15,7 +15,7 @@ import { type attach, attachSync, type Handle } from '../src/attach.js'
 import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
-import type { Layout } from '../src/layout.js'
+import type { Axes } from '../src/layout.js'
 import { type ChunkFunction, mapChunks } from '../src/map-chunks.js'
 import type { MappedView } from '../src/mapped-view.js'
 import type { MmapArray } from '../src/mmap-array.js'
@@ -120,8 +120,8 @@ export { loose, scijs }
 
 // A subclass has views of its own class.
 class FileView<D extends DType = DType> extends NdViewBase<D, FileView<D>> {
-  protected override derive(layout: Layout, readOnly: boolean = this.readOnly): FileView<D> {
-    return new FileView(this.memory, layout, readOnly, this.root)
+  protected override derive(axes: Axes, readOnly: boolean = this.readOnly): FileView<D> {
+    return new FileView(this.memory, axes, readOnly, this.root)
   }
   override is<E extends DType>(dtype: E): this is FileView<E> {
     return super.is(dtype)

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import test from 'ava'
 import { createSync, openSync } from '../src/index.js'
-import { fixture, folder, mappings, runScript } from './helpers.js'
+import { fixture, folder, mappings, movable, runScript } from './helpers.js'
 
 /** Runs `source` in a worker of a process of its own; `path` is what `argument` says. */
 const inWorker = (source: string, argument: string, afterwards = '') =>
@@ -79,7 +79,7 @@ test('a worker that is terminated while native work runs', async (t) => {
   t.like(await runScript(script, folder(t)), { code: 0, signal: null, stderr: '', stdout: 'alive\n' })
 })
 
-const transfer = 'transfer' in ArrayBuffer.prototype ? test : test.skip
+const transfer = movable ? test : test.skip
 
 transfer('a buffer that a worker moved, posted and left behind reads zeros', async (t) => {
   const path = join(folder(t), 'a.npy')

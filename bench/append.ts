@@ -1,7 +1,7 @@
 /**
- * What appending costs beside one `fs.createWriteStream` of the same bytes, in one run: `npm run bench:append`, or with
- * another Node.js after that, `other/node --import=@oxc-node/core/register bench/append.ts`. The folder to write in may
- * be given as an argument; it needs 4 GB.
+ * What appending costs beside one `fs.createWriteStream` of the same bytes, in one run: `npm run bench -- --only Appending`,
+ * or with another Node.js after that, `other/node --import=@oxc-node/core/register bench/append.ts`. The folder to write in
+ * is the system's temporary one; it needs 4 GB.
  *
  * Each way writes a million rows of 768 float32 to a new file, and the file is checked before its time counts. The ways
  * take turns, and the fastest run of each counts. The stream gets the rows in the same parts as the array, and waits for
@@ -107,7 +107,7 @@ function check(path: string, header: number): void {
   closeSync(file)
 }
 
-const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'mmap-ndarray-bench-'))
+const folder = mkdtempSync(join(tmpdir(), 'mmap-ndarray-bench-'))
 const path = join(folder, 'a')
 try {
   console.log(`Node.js ${process.versions.node}, ${process.arch}`)

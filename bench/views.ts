@@ -1,6 +1,6 @@
 /**
- * What a view costs beside npm ndarray and @stdlib/ndarray, in one run: `npm run bench`, or, after that, with
- * another Node.js, `other/node --import=@oxc-node/core/register bench/views.ts`.
+ * What a view costs beside npm ndarray and @stdlib/ndarray, in one run: `npm run bench -- --only Views`, or, after that,
+ * with another Node.js, `other/node --import=@oxc-node/core/register bench/views.ts`. With `--quick` it only checks answers.
  *
  * Read the ratios; a difference below about 0.1 is noise. How it measures, and why:
  * - Each contender runs in a process of its own, because V8 compiles a method for all that it has met there.
@@ -25,6 +25,7 @@ import scijs from 'ndarray'
 const N = 64
 const VIEWS = 4
 const ROUNDS = 25
+const quick = process.argv.includes('--quick')
 /** Sum of the elements of a view, and of the offsets that the loops below reach. */
 const total = (N * N * (N * N - 1)) / 4
 const diagonal = ((N * (N - 1)) / 2) * (N + 1)
@@ -90,6 +91,7 @@ const groups: Group[] = [
       ['mapped', chain, 'lo hi'],
       ['NdView', parts('view.slice(slice(i, i + 1), slice(i, i + 1))'), 'slice(slice(i, i + 1), ...)'],
       ['NdView', parts('view.slice(ranges[i], ranges[i])'), 'slice(range, range)'],
+      ['mapped', parts('view.slice(slice(i, i + 1), slice(i, i + 1))'), 'slice(slice(i, i + 1), ...)'],
       ['NdView', parts("view.slice(i + ':' + (i + 1), i + ':' + (i + 1))"), "slice('i:i+1', ...)"],
       ['NdView', parts('view.slice(i, i)'), 'slice(i, i)'],
     ],
@@ -114,7 +116,7 @@ function contend({ answer, constant }: Group, library: string, body: string): vo
   const loop: Loop = constant
     ? new Function(parameters, `return () => { ${body} }`)(views[0], N, slice, ranges, kept)
     : (new Function(parameters, body) as Loop)
-  for (let run = 0; run < 5000; run++) {
+  for (let run = 0; run < (quick ? VIEWS : 5000); run++) {
     const found = loop(views[run % views.length] as object, N, slice, ranges, kept)
     if (found !== answer) throw new Error(`${library}: ${body}: ${found}, expected ${answer}`)
   }
@@ -147,10 +149,12 @@ async function next(child: ChildProcess): Promise<unknown> {
 }
 
 async function measure({ title, contenders }: Group, group: number): Promise<void> {
-  const children = contenders.map((_, n) => fork(fileURLToPath(import.meta.url), [`${group}`, `${n}`]))
+  const children = contenders.map((_, n) =>
+    fork(fileURLToPath(import.meta.url), [`${group}`, `${n}`, ...(quick ? ['--quick'] : [])]),
+  )
   const fastest = contenders.map(() => Number.POSITIVE_INFINITY)
   await Promise.all(children.map(next))
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < (quick ? 0 : ROUNDS); round++) {
     for (const [n, child] of children.entries()) {
       const sample = next(child)
       child.send('sample')
@@ -159,13 +163,14 @@ async function measure({ title, contenders }: Group, group: number): Promise<voi
   }
   for (const child of children) child.disconnect()
   console.log(`\n${title}`)
+  if (quick) return
   for (const [n, [library, , what = '']] of contenders.entries()) {
     const ratio = (fastest[n] as number) / (fastest[0] as number)
     console.log(`  ${`${library} ${what}`.padEnd(36)} ${ratio.toFixed(2).padStart(6)} x`)
   }
 }
 
-const [, , group, contender] = process.argv
+const [group, contender] = process.argv.slice(2).filter((one) => one !== '--quick')
 if (group !== undefined && contender !== undefined) {
   const chosen = groups[Number(group)] as Group
   const [library, body] = chosen.contenders[Number(contender)] as [string, string]

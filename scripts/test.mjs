@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SKIPPED } from './nightly.mjs'
+import { nodePackage, nodePath, OTHER_NODES } from './nodes.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
@@ -95,21 +96,21 @@ async function fuzz() {
   else if (code !== 0) broken.push('fuzz targets')
 }
 
-async function avaTests(node, version) {
+/** A run that counts its tests in TAP. */
+async function tapTests(title, command, args) {
   let counted = 0
   const line = (text) => {
-    const found = /^(not )?ok \d+ - .*?( # (SKIP|TODO))?$/.exec(text)
+    const found = /^(not )?ok \d+ - .*?( # (SKIP|TODO).*)?$/.exec(text)
     if (!found) return
     counted += 1
     totals[found[2] ? 'skipped' : found[1] ? 'failed' : 'passed'] += 1
   }
-  await check(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap'], { line })
-  if (counted === 0) broken.push(`ava on Node.js ${version} ran nothing`)
+  await check(title, command, args, { line })
+  if (counted === 0) broken.push(`${title} ran nothing`)
 }
 
-// Newest of each line that the registry's `node-<platform>-<cpu>` packages hold; they are real binaries.
-const OTHER_NODES = ['22.23.3', '24.21.0', '26.10.0']
-const nodePackage = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
+const avaTests = (node, version) =>
+  tapTests(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap'])
 
 const before = GENERATED.map(fingerprint)
 await check('build', 'npm', ['run', '--silent', 'build'])
@@ -156,6 +157,11 @@ await setUp('seed', [
   '.cache/seed',
 ])
 
+await check('benchmark, answers only', process.execPath, [
+  '--import=@oxc-node/core/register',
+  'bench/run.ts',
+  '--quick',
+])
 await cargoTests()
 await fuzz()
 await avaTests(process.execPath, process.versions.node)
@@ -170,11 +176,12 @@ for (const version of OTHER_NODES) {
     `.cache/${name}`,
   ]
   if (await setUp(name, ['npm', ...install, `${nodePackage}@${version}`])) {
-    await avaTests(join('.cache', name, 'node_modules', nodePackage, 'bin', 'node'), version)
+    await avaTests(nodePath(version), version)
   } else {
     totals.skipped += 1
   }
 }
+await tapTests('install', process.execPath, ['scripts/install-test.mjs'])
 
 console.log(broken.length > 0 ? `\nbroken:\n  ${broken.join('\n  ')}\n` : '')
 const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''

@@ -23,7 +23,7 @@ import {
   slice,
   type WorkOptions,
 } from './index.js'
-import { elements, json, jsonElements, plain, scalar } from './text.js'
+import { element, elements, json, jsonElements, plain, scalar } from './text.js'
 
 const USAGE = `Usage: mmap-ndarray COMMAND FILE [...] [OPTIONS]
 
@@ -232,9 +232,12 @@ async function statistics([path = '', selection]: readonly string[], values: Val
   const mean = await following('mean', (work) => view.mean({ skipNaN, ...work }))
   const std = await following('std', (work) => view.std({ skipNaN, ...work }))
   const found = { elements: size, nan, zeros: size - nonzero }
-  if (values.json) return print(`${json({ dtype, shape, ...found, min, max, mean, std })}\n`)
-  const [least, greatest] = [min, max].map((one) => (one === null ? 'none' : scalar(dtype, one)))
-  const rows = pairs({ ...found, min: least, max: greatest, mean, std })
+  const ends = (as: (dtype: DType, value: number | bigint) => unknown, none: unknown) => ({
+    min: min === null ? none : as(dtype, min),
+    max: max === null ? none : as(dtype, max),
+  })
+  if (values.json) return print(`${json({ dtype, shape, ...found, ...ends(element, null), mean, std })}\n`)
+  const rows = pairs({ ...found, ...ends(scalar, 'none'), mean, std })
   await print(`${dtype} ${shown(shape)}${nan > 0 ? ', NaN left out' : ''}\n${rows}`)
 }
 

@@ -12,8 +12,6 @@ export interface Layout {
   readonly shape: number[]
   readonly stride: number[]
   readonly offset: number
-  /** The same, where it is at hand in this form. */
-  readonly axes?: Axes
 }
 
 /**
@@ -79,10 +77,6 @@ export class Axes implements Layout {
     if (ndim === 1) return new Axes(1, offset, n0, s0, NO_AXIS, 0, null)
     const rest = ndim === 2 ? null : Axes.from(shape, stride, 0, axis + 2)
     return new Axes(ndim, offset, n0, s0, shape[next] as number, stride[next] as number, rest)
-  }
-
-  get axes(): this {
-    return this
   }
 
   /** Length of each axis: the same array each time. */

@@ -17,7 +17,7 @@ import {
 } from './commit.js'
 import { checkValue, type DType, type ValueOf } from './dtype.js'
 import { checkOptions, invalidArgType, invalidArgValue, MmapError } from './errors.js'
-import type { Layout } from './layout.js'
+import { Axes, type Layout } from './layout.js'
 import { type NativeArray, NativeJob, type NativeOperand } from './native.js'
 import { type NdView, NdViewBase } from './nd-view.js'
 import type { PathLike } from './path.js'
@@ -194,8 +194,8 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     return (this.memory.root as { opened: MappedFile }).opened
   }
 
-  protected override derive(layout: Layout, readOnly: boolean = this.readOnly): MappedView<D> {
-    return new MappedView<D>(this.memory, layout, readOnly)
+  protected override derive(axes: Axes, readOnly: boolean = this.readOnly): MappedView<D> {
+    return new MappedView<D>(this.memory, axes, readOnly)
   }
 
   /** What a worker needs to make this view of the whole array, and whose file it is. @internal */
@@ -205,7 +205,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
 
   /** The view that `part` has described. @internal */
   static ofPart(whole: MappedView, { layout, readOnly }: Omit<ViewPart, 'file'>): MappedView {
-    return whole.derive(layout, readOnly)
+    return whole.derive(Axes.of(layout), readOnly)
   }
 
   protected override readOnlyError(): MmapError {

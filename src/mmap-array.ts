@@ -22,14 +22,14 @@ import {
   resize,
   rowsOf,
 } from './grow.js'
-import { sizeOf } from './layout.js'
+import { Axes, sizeOf } from './layout.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
 import { type NativeArray, type NativeFacts, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
 import { type Data, dataViewStore, isStore } from './store.js'
-import { detach, overlay } from './wasm.js'
+import { detach, overlay, release } from './wasm.js'
 import { Windows, windowSize } from './windows.js'
 
 /**
@@ -75,7 +75,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     choice: BackingChoice,
   ) {
     const { shape, stride, offset } = facts
-    super(memory, { shape, stride, offset }, file.mode === 'r', null)
+    super(memory, Axes.of({ shape, stride, offset }), file.mode === 'r', null)
     this.opened = file
     this.facts = facts
     this.format = facts.format as Format
@@ -176,13 +176,13 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * Its `data` is the same memory, and is not protected.
    */
   view(): MappedView<D> {
-    return this.derive(this.alive(), true)
+    return this.derive(this.alive().axes, true)
   }
 
   /** The whole array as a writable view. Throws ERR_READ_ONLY in mode 'r'. */
   viewMut(): MappedView<D> {
     this.checkWritable()
-    return this.derive(this, false)
+    return this.derive(this.axes, false)
   }
 
   /**
@@ -326,6 +326,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
       // Before the views let go of the buffer: while it lives its mapping can be taken back at once.
       this.file.native.close()
     } finally {
+      release(this.file.native)
       this.memory.release()
     }
   }

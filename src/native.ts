@@ -4,6 +4,7 @@
  * The native side makes its errors with our function, so that a refusal of the OS and one of TypeScript are one kind of
  * thing, and nothing has to be caught and wrapped on the way.
  */
+import './platform.js'
 import { disableGuard, registerErrorMaker } from '../index.js'
 import { makeError } from './errors.js'
 

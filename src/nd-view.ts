@@ -37,7 +37,7 @@ import {
 } from './layout.js'
 import { Memory } from './memory.js'
 import * as scijs from './scijs.js'
-import { parseTexts, type Selection, select, selectNear } from './selection.js'
+import { isRange, parseTexts, type Selection, select, selectNear, slice2 } from './selection.js'
 import { resolveSource, type Source } from './source.js'
 import { checkData, type Data } from './store.js'
 import { assign, asTypedArray, fill, gather, nest } from './strided.js'
@@ -99,8 +99,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    *
    * @internal
    */
-  constructor(memory: Memory<D>, layout: Layout, readOnly: boolean, root?: NdView<D> | null) {
-    this.axes = layout.axes ?? Axes.of(layout)
+  constructor(memory: Memory<D>, axes: Axes, readOnly: boolean, root?: NdView<D> | null) {
+    this.axes = axes
     this.memory = memory
     this.readOnly = readOnly
     if (root === null) memory.root = this
@@ -111,8 +111,8 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    *
    * It names no root: V8 would have to make each view that may be one.
    */
-  protected derive(layout: Layout, readOnly: boolean = this.readOnly): V {
-    return new NdViewBase(this.memory, layout, readOnly) as unknown as V
+  protected derive(axes: Axes, readOnly: boolean = this.readOnly): V {
+    return new NdViewBase(this.memory, axes, readOnly) as unknown as V
   }
 
   /** Gives this very view another layout: for an array that becomes longer or shorter. Views made from it keep theirs. */
@@ -358,7 +358,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   /** The axes in reverse: the transposed matrix. */
   get T(): V {
     const { shape, stride, offset } = this.alive()
-    return this.derive({ shape: shape.toReversed(), stride: stride.toReversed(), offset })
+    return this.derive(Axes.of({ shape: shape.toReversed(), stride: stride.toReversed(), offset }))
   }
 
   /**
@@ -402,7 +402,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * than axes.
    */
   step(...steps: (number | null | undefined)[]): V {
-    return this.derive(scijs.step(this.alive(), steps))
+    return this.derive(Axes.of(scijs.step(this.alive(), steps)))
   }
 
   /**
@@ -412,7 +412,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    * Throws ERR_OUT_OF_RANGE when the axes are not all different axes of this view.
    */
   transpose(...axes: (number | undefined)[]): V {
-    return this.derive(scijs.transpose(this.alive(), axes))
+    return this.derive(Axes.of(scijs.transpose(this.alive(), axes)))
   }
 
   /**
@@ -428,7 +428,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   }
 
   private otherPick(...index: (number | null | undefined)[]): V {
-    return this.derive(scijs.pick(this.alive(), index))
+    return this.derive(Axes.of(scijs.pick(this.alive(), index)))
   }
 
   /**
@@ -441,15 +441,18 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   slice(...selections: Selection[]): V
   slice(a: unknown, b: unknown): V {
     const { axes, memory } = this
-    const near = memory.isGone ? null : selectNear(axes, arguments.length, a, b)
-    return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
+    if (memory.isGone || arguments.length !== 2 || !isRange(a, axes.n0) || !isRange(b, axes.n1)) {
+      const near = memory.isGone ? null : selectNear(axes, arguments.length, a, b)
+      return near === null ? this.otherSlice(...(arguments as Iterable<never>)) : this.derive(near)
+    }
+    return this.derive(slice2(axes, a, b))
   }
 
   private otherSlice(...selections: readonly Selection[]): V {
     const { axes } = this.alive()
     const ranges = parseTexts(selections)
     const near = ranges === selections ? null : selectNear(axes, ranges.length, ranges[0], ranges[1])
-    return this.derive(near ?? select(axes.shape, axes.stride, axes.offset, ranges))
+    return this.derive(near ?? Axes.of(select(axes.shape, axes.stride, axes.offset, ranges)))
   }
 
   /**
@@ -461,7 +464,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
   reshape(shape: readonly number[]): V {
     const extents = checkReshape(shape, this.alive().size)
     const layout = reshapeLayout(this, extents)
-    if (layout) return this.derive(layout)
+    if (layout) return this.derive(Axes.of(layout))
     const from = `shape ${list(this.shape)} with strides ${list(this.stride)}`
     const message = `Cannot reshape ${from} to ${list(extents)} without copying; reshape a copy()`
     throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
@@ -475,7 +478,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
    */
   broadcastTo(shape: readonly number[]): V {
     const layout = broadcastLayout(this.alive(), checkShape(shape))
-    if (layout) return this.derive(layout, true)
+    if (layout) return this.derive(Axes.of(layout), true)
     throw invalidArgValue('shape', `must be one that ${list(this.shape)} repeats to`, shape)
   }
 
@@ -595,10 +598,10 @@ export const NdView = function NdView(
   if (new.target === undefined)
     throw new TypeError("Class constructor NdView cannot be invoked without 'new'")
   const checked = checkData(data, dtype)
-  const layout = checkLayout(checked.data.length, shape, stride, offset)
+  const axes = Axes.of(checkLayout(checked.data.length, shape, stride, offset))
   const memory = new Memory(checked.data, checked.dtype)
   const made = new.target === NdView ? NdViewBase : new.target
-  return Reflect.construct(NdViewBase, [memory, layout, false, null], made)
+  return Reflect.construct(NdViewBase, [memory, axes, false, null], made)
 } as unknown as NdViewConstructor
 Object.assign(NdView, { prototype: NdViewBase.prototype })
 NdViewBase.prototype.constructor = NdView

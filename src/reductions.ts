@@ -38,7 +38,10 @@ export interface ReduceOptions extends WorkOptions {
   keepdims?: boolean | undefined
   /** Leave NaN out; otherwise one NaN makes the result NaN, as in numpy. */
   skipNaN?: boolean | undefined
-  /** The most threads to use; all cores for large views and one for small ones when left out. */
+  /**
+   * The most threads to use, of which four for each core count; all cores for large views and one for small ones when left
+   * out.
+   */
   threads?: number | undefined
 }
 

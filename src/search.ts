@@ -25,7 +25,10 @@ import type { Strided } from './strided.js'
 
 /** What all operations with a second operand take. */
 export interface SearchOptions extends WorkOptions {
-  /** The most threads to use; all cores for large views and one for small ones when left out. */
+  /**
+   * The most threads to use, of which four for each core count; all cores for large views and one for small ones when left
+   * out.
+   */
   threads?: number | undefined
 }
 

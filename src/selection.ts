@@ -3,7 +3,7 @@
  * it and never derives a layout of its own, so that both sides cannot disagree about a corner case.
  */
 import { checkInteger, invalidArgType, invalidArgValue, outOfRange } from './errors.js'
-import { Axes, copyOf, cut, type Layout, NO_AXIS } from './layout.js'
+import { Axes, copyOf, cut, isInside, type Layout, NO_AXIS } from './layout.js'
 
 /** A range of one axis; null leaves an end, or the step, to its default. Negative ends count from the end. */
 export interface Slice {
@@ -31,10 +31,22 @@ export type Selection = null | number | Slice | Partial<Slice> | string
  */
 export function slice(stop: number | null): Slice
 export function slice(start: number | null, stop: number | null, step?: number | null): Slice
-export function slice(start: number | null, stop: number | null = null, step: number | null = null): Slice {
+export function slice(start: unknown, stop?: unknown, step?: unknown): Slice {
+  if (step === undefined && isIndex(start) && isIndex(stop)) return { start, stop, step: null }
   // biome-ignore lint/complexity/noArguments: a rest parameter costs as much as the range itself.
-  const range = arguments.length === 1 ? { start: null, stop: start, step } : { start, stop, step }
-  return isChecked(range) ? range : checkSlice('slice', range)
+  return otherSlice(arguments.length, start, stop, step)
+}
+
+function otherSlice(count: number, start: unknown, stop: unknown = null, step: unknown = null): Slice {
+  return checkSlice(
+    'slice',
+    (count === 1 ? { start: null, stop: start, step } : { start, stop, step }) as Slice,
+  )
+}
+
+/** True for an integer from 0 on that has 32 bits. */
+function isIndex(value: unknown): value is number {
+  return typeof value === 'number' && value >>> 0 === value
 }
 
 /**
@@ -79,6 +91,22 @@ export function select(
     }
   }
   return { shape: cut(extents, kept), stride: cut(steps, kept), offset: start }
+}
+
+/** A range that is not empty, inside its axis, without steps. */
+export type Range = { readonly start: number; readonly stop: number }
+
+/** True for such a range; others are for code that may be slow. Short, because of the limit that `Axes` speaks of. */
+export function isRange(value: unknown, extent: number): value is Range {
+  if (typeof value !== 'object' || value === null) return false
+  const { start, stop, step } = value as Slice
+  return step === null && isInside(stop, extent) && isInside(start, stop - 1)
+}
+
+/** As `select`, for two ranges that are checked. */
+export function slice2({ ndim, offset, s0, s1, rest }: Axes, a: Range, b: Range): Axes {
+  const at = offset + a.start * s0 + b.start * s1
+  return new Axes(ndim, at, a.stop - a.start, s0, b.stop - b.start, s1, rest)
 }
 
 /**

@@ -88,11 +88,16 @@ export function json(value: unknown): string {
   return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${json(field)}`).join(',')}}`
 }
 
+/** One element as JSON takes it: a bool as true or false. */
+export function element(dtype: DType, value: number | bigint): number | bigint | boolean {
+  return dtype === 'bool' ? value !== 0 : value
+}
+
 /** The elements as nested arrays of JSON, in pieces that follow each other; bool as true and false. */
 export function* jsonElements(view: NdView): Generator<string> {
   const { dtype, ndim } = view
   const length = view.shape[0] as number
-  const one = (value: number | bigint) => (dtype === 'bool' ? String(value !== 0) : json(value))
+  const one = (value: number | bigint) => json(element(dtype, value))
   if (ndim === 0) {
     yield one(view.get())
     return

@@ -77,10 +77,15 @@ function allocate(bytes: number, needed: number, path: string): { memory: WasmMe
  *
  * The memory stays until `running` has settled.
  */
-export function detach(native: NativeArray, running: Iterable<Promise<unknown>>): void {
+export function detach(native: NativeArray, running: ReadonlySet<Promise<unknown>>): void {
   const lent = memories.get(native)
   if (lent === undefined) return
   for (const { detach } of lent) detach()
-  // What is mentioned there is kept.
-  void Promise.allSettled(running).then(() => memories.delete(native) && lent)
+  // What is mentioned there is kept, until the event loop turns at least: so only where there is something to wait for.
+  if (running.size > 0) void Promise.allSettled(running).then(() => lent)
+}
+
+/** Lets go of the memory of an array that was closed, or leaves it to the work that it is kept for. */
+export function release(native: NativeArray): void {
+  memories.delete(native)
 }

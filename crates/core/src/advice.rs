@@ -221,7 +221,9 @@ impl Pages {
 
         let of_axis =
             |(&n, &stride): (&u64, &i64)| Some((usize::try_from(n).ok()?, byte(stride.unsigned_abs())?));
-        let moving = layout.shape().iter().zip(layout.strides()).filter(|&(&n, _)| n > 1);
+        // Repeated elements lie where the first of them does, and may be more than this machine can count.
+        let moving =
+            layout.shape().iter().zip(layout.strides()).filter(|&(&n, &stride)| n > 1 && stride != 0);
         let mut axes: Vec<(usize, usize)> = moving.map(of_axis).collect::<Option<_>>()?;
         axes.sort_by_key(|&(_, stride)| stride);
         // From here on every sum is at most the bytes of the mapping, where all the elements lie.

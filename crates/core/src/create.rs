@@ -162,10 +162,13 @@ impl Writer {
         self.capacity
     }
 
-    /// Writes `bytes` at byte `offset` of the data.
+    /// Writes elements, given as their bytes on this machine, at byte `offset` of the data.
+    ///
+    /// The file gets them in its own byte order: that of the type which [`begin`](Self::begin) was given, and little-endian
+    /// where a format knows no other.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] past the end of the array, [`Error::Io`] when the system refuses.
+    /// [`Error::OutOfRange`] past the end of the array, or where bytes are to change places and are no whole elements; [`Error::Io`] when the system refuses.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let len = self.header.data_len();
         let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= len);
@@ -175,6 +178,20 @@ impl Writer {
                 "{} bytes at byte {offset} do not fit into an array of {len} bytes",
                 bytes.len()
             )));
+        };
+        let size = self.header.dtype().itemsize();
+        let swapped: Vec<u8>;
+        let bytes = if self.header.byte_order().is_native() || size == 1 {
+            bytes
+        } else {
+            if !bytes.len().is_multiple_of(size) {
+                return Err(Error::out_of_range(format!(
+                    "{} bytes are not whole elements of {size} bytes",
+                    bytes.len()
+                )));
+            }
+            swapped = bytes.chunks_exact(size).flat_map(|element| element.iter().rev().copied()).collect();
+            &swapped
         };
         sys::write_all_at(self.draft.file(), bytes, position)
             .map_err(|error| Error::io("write", &self.path, error))

@@ -3,6 +3,8 @@
 //!
 //! What `write` stores is a rule of the element's index, so that every fixture can be made again.
 
+mod serve;
+
 use std::{env, error::Error, fs, panic, path::Path, process::ExitCode, str::FromStr};
 
 use ndarray::{ArrayD, IxDyn};
@@ -13,6 +15,7 @@ const USAGE: &str = "expected one of:
   seed write FILE DTYPE SHAPE PATTERN   create FILE
   seed edit FILE DTYPE INDEX VALUE      change the element at the flat C-order INDEX in place
   seed rewrite FILE DTYPE OUT           read FILE, create OUT
+  seed serve                            run the tasks of the benchmark
 DTYPE is f32, f64, i32 or i64. SHAPE is 2,3,4 or scalar. PATTERN is ramp, alt or special,
 with the first index behind it when that is not 0: ramp42.";
 
@@ -127,6 +130,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[&str]) -> Outcome<()> {
+    if *arguments == ["serve"] {
+        return serve::serve();
+    }
     match arguments.get(2) {
         Some(&"f32") => command::<f32>(arguments),
         Some(&"f64") => command::<f64>(arguments),

@@ -52,14 +52,15 @@ impl<A: Element> MmapArray<A> {
     /// Writes `source`, of any layout, to a new file and opens it for reading and writing.
     ///
     /// # Errors
-    /// Those of [`Writer::begin`], [`Writer::write_at`] and [`Writer::commit`].
+    /// Those of [`Writer::begin`], [`Writer::write_at`] and [`Writer::commit`]; [`Error::NotContiguous`] on a big-endian
+    /// machine for a format that is little-endian.
     pub fn create_with<S: Data<Elem = A>, D: Dimension>(
         path: impl AsRef<Path>,
         source: &ArrayBase<S, D>,
         options: &CreateOptions,
     ) -> Result<Self> {
         let shape: Vec<u64> = source.shape().iter().map(|&n| n as u64).collect();
-        let writer = Writer::begin(path.as_ref(), A::DTYPE, &shape, options)?;
+        let writer = Self::begin(path.as_ref(), &shape, options)?;
         // `t()` of a C-order walk is a Fortran-order walk.
         let source = source.view().into_dyn();
         let source = if options.order == Order::C { source } else { source.reversed_axes() };
@@ -82,16 +83,31 @@ impl<A: Element> MmapArray<A> {
     /// Zeros of any size take no time and no memory.
     ///
     /// # Errors
-    /// Those of [`Writer::begin`], [`Writer::fill`] and [`Writer::commit`].
+    /// Those of [`Writer::begin`], [`Writer::fill`] and [`Writer::commit`]; [`Error::NotContiguous`] as from
+    /// [`create_with`](Self::create_with).
     pub fn create_filled(
         path: impl AsRef<Path>,
         shape: &[u64],
         value: A,
         options: &CreateOptions,
     ) -> Result<Self> {
-        let writer = Writer::begin(path.as_ref(), A::DTYPE, shape, options)?;
+        let writer = Self::begin(path.as_ref(), shape, options)?;
         writer.fill(value.to_bytes().as_ref())?;
         DynMmapArray::from_writer(writer)?.typed()
+    }
+
+    /// Starts a file whose elements can be used in place once it is written: otherwise there had better be none.
+    fn begin(path: &Path, shape: &[u64], options: &CreateOptions) -> Result<Writer> {
+        let writer = Writer::begin(path, A::DTYPE, shape, options)?;
+        if writer.header().byte_order().is_native() {
+            return Ok(writer);
+        }
+        let reason = format!(
+            "the elements of an {} file have another byte order than this machine, which cannot use them in place. \
+             Write an npy file, or this one with Writer",
+            options.format.name()
+        );
+        Err(Error::NotContiguous { reason, path: path.to_path_buf() })
     }
 
     /// Opens the array in the file at `path`, whose elements must be of type `A`.

@@ -11,7 +11,7 @@
 //! | 64.. | the elements in C order |
 //!
 //! All of it is little-endian. The seed writes elements in the byte order of its machine without saying so; as it runs
-//! on little-endian machines in practice, that is what is read. It also believes every number in a header. Here the
+//! on little-endian machines in practice, that is what is read and written. It also believes every number in a header. Here the
 //! number of elements must be the product of the shape.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -86,7 +86,9 @@ pub(super) fn read(prefix: &[u8], strict: bool) -> Result<Header> {
 
 /// Makes the header of an array that the caller has measured.
 pub(super) fn write(element: ElementType, shape: &[u64], order: Order) -> Result<Vec<u8>> {
-    let &(id, ..) = DTYPES.iter().find(|entry| ElementType::from(entry.1) == element).ok_or_else(|| {
+    // Whatever order is asked for, the elements are written as `read` will read them.
+    let plain = DTYPES.iter().find(|entry| entry.1 == element.dtype && !element.complex);
+    let &(id, ..) = plain.ok_or_else(|| {
         Error::unsupported_dtype(
             element.name(),
             "an mmap file holds float32, float64, int32 or int64. Write an npy file instead",

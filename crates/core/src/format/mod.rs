@@ -152,9 +152,7 @@ pub fn read(source: &mut (impl Read + Seek), file_len: u64, request: &Request) -
             Err(Error::out_of_range("a raw file does not say what it holds; give its dtype"))
         }
         (format, None) => match recognise(source, format)? {
-            Format::Npy => {
-                npy::read(&source.bytes(0, npy::MAX_HEADER_LEN)?, 0)?.header(Format::Npy, name, str::to_owned)
-            }
+            Format::Npy => npy::read(&npy_header(source)?, 0)?.header(Format::Npy, name, str::to_owned),
             Format::Safetensors => safetensors::read(source, name),
             Format::Npz => npz::read(source, name, request.strict),
             Format::Mmap | Format::Raw => mmap::read(&source.bytes(0, mmap::HEADER_LEN)?, request.strict)
@@ -180,7 +178,7 @@ pub fn list(source: &mut (impl Read + Seek), file_len: u64, format: Option<Forma
     }
     let source = &Source::new(source, file_len);
     match recognise(source, format)? {
-        Format::Npy => Ok(npy::read(&source.bytes(0, npy::MAX_HEADER_LEN)?, 0)?.entries()),
+        Format::Npy => Ok(npy::read(&npy_header(source)?, 0)?.entries()),
         Format::Safetensors => safetensors::list(source),
         Format::Npz => npz::list(source),
         Format::Mmap | Format::Raw => {
@@ -193,6 +191,11 @@ pub fn list(source: &mut (impl Read + Seek), file_len: u64, format: Option<Forma
             }])
         }
     }
+}
+
+/// The bytes of the header of an npy file, and none of its data but a few.
+fn npy_header(source: &Source) -> Result<Vec<u8>> {
+    source.bytes(0, npy::header_len(&source.bytes(0, 12)?))
 }
 
 /// The format to read a file as: the one asked for, or the one that its first bytes tell.

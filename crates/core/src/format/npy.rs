@@ -39,6 +39,16 @@ pub(super) struct Npy {
     data_offset: u64,
 }
 
+/// Bytes of the header that starts so, as far as its first twelve tell; never more than a header may have.
+pub(super) fn header_len(start: &[u8]) -> usize {
+    let text_len = match start {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => u32::from(u16::from_le_bytes([*a, *b])),
+        [_, _, _, _, _, _, _, _, a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]),
+        _ => 0,
+    };
+    usize::try_from(text_len).unwrap_or(MAX_HEADER_LEN).saturating_add(12).min(MAX_HEADER_LEN)
+}
+
 /// Reads the header at the start of `prefix`, which starts with the magic or ends within it, and lies at byte `base` of
 /// the file.
 pub(super) fn read(prefix: &[u8], base: u64) -> Result<Npy> {

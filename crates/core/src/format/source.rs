@@ -2,7 +2,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -13,15 +13,19 @@ pub(super) trait ReadSeek: Read + Seek {}
 
 impl<T: Read + Seek> ReadSeek for T {}
 
+/// The first bytes of a file, which are read at once: most headers end within them, and are read in many small steps.
+const START: u64 = 4096;
+
 /// A file of `len` bytes, which may turn out to be shorter when it is read.
 pub(super) struct Source<'a> {
     inner: RefCell<&'a mut dyn ReadSeek>,
+    start: OnceCell<Vec<u8>>,
     len: u64,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(inner: &'a mut dyn ReadSeek, len: u64) -> Self {
-        Self { inner: RefCell::new(inner), len }
+        Self { inner: RefCell::new(inner), start: OnceCell::new(), len }
     }
 
     /// Length in bytes.
@@ -43,10 +47,36 @@ impl<'a> Source<'a> {
     }
 }
 
+impl Source<'_> {
+    /// The first bytes, as many as there are of [`START`].
+    fn start(&self) -> io::Result<&[u8]> {
+        if let Some(start) = self.start.get() {
+            return Ok(start);
+        }
+        let len = self.len.min(START);
+        let mut start = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+        let mut inner = self.inner.borrow_mut();
+        inner.seek(SeekFrom::Start(0))?;
+        (&mut **inner).take(len).read_to_end(&mut start)?;
+        Ok(self.start.get_or_init(|| start))
+    }
+}
+
 impl rawzip::ReaderAt for Source<'_> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if offset >= self.len {
             return Ok(0);
+        }
+        if offset < START {
+            // A reader that wants more gets less, and asks again.
+            let from = usize::try_from(offset).unwrap_or(usize::MAX);
+            let start = self.start()?.get(from..).unwrap_or_default();
+            let count = start.len().min(buffer.len());
+            let (to, from) = (buffer.get_mut(..count), start.get(..count));
+            if let (Some(to), Some(from)) = (to, from) {
+                to.copy_from_slice(from);
+            }
+            return Ok(count);
         }
         let mut inner = self.inner.borrow_mut();
         inner.seek(SeekFrom::Start(offset))?;

@@ -5,6 +5,7 @@
 //! enough for a few MiB; a pool (rayon) would save 20 µs of hundreds and bring five crates.
 
 use std::num::NonZero;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -15,6 +16,12 @@ pub(super) const CHUNK: usize = 1 << 20;
 
 /// Below this many bytes one thread does it all.
 const LARGE: usize = 8 << 20;
+
+/// Cores that this process may use. Asking takes 30 µs where cgroups have to be read, which is what a small reduction takes.
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
+
+/// The most workers for each core: more than that only take turns, and each costs a stack.
+const MOST_PER_CORE: usize = 4;
 
 /// What stops the workers.
 pub(super) struct Halt<'a> {
@@ -45,7 +52,7 @@ impl<'a> Halt<'a> {
 /// Lets workers, at most as many as `threads` says, do `chunks` of work; gives what each of them gives.
 ///
 /// A worker asks for chunks until there are no more of them, or `halt` is on. Without `threads` there are as many workers
-/// as cores for large work, and one for small.
+/// as cores for large work, and one for small; whatever it says, there are at most four for each core.
 pub(super) fn share<R: Send>(
     chunks: usize,
     threads: Option<usize>,
@@ -57,10 +64,11 @@ pub(super) fn share<R: Send>(
         let chunk = if halt.is_on() { chunks } else { counter.fetch_add(1, Ordering::Relaxed) };
         (chunk < chunks).then_some(chunk)
     };
-    let threads = threads.unwrap_or_else(|| {
-        let large = chunks.saturating_mul(CHUNK) >= LARGE;
-        if large { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 }
-    });
+    let threads = match threads {
+        Some(threads) if threads > 1 => threads.min(CORES.saturating_mul(MOST_PER_CORE)),
+        None if chunks.saturating_mul(CHUNK) >= LARGE => *CORES,
+        Some(_) | None => 1,
+    };
     let work = || work(&next);
     thread::scope(|scope| {
         // One thread less is no reason to fail.
@@ -73,4 +81,27 @@ pub(super) fn share<R: Send>(
         }
         given
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_threads_starts_one_for_each_chunk() {
+        let cores = *CORES;
+        let chunks = 1000 * cores;
+        for threads in [1, 3, 4 * cores, 1 << 53, usize::MAX] {
+            let halt = Halt::new(Control::default());
+            let done = share(chunks, Some(threads), &halt, |next| {
+                let mut done = 0;
+                while next().is_some() {
+                    done += 1;
+                }
+                done
+            });
+            assert_eq!(done.len(), threads.min(4 * cores), "workers for {threads} threads");
+            assert_eq!(done.into_iter().sum::<usize>(), chunks, "chunks done by {threads} threads");
+        }
+    }
 }

@@ -70,7 +70,13 @@ impl RawView {
             ))
         };
         let shape = layout.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
-        let shape = shape.map_err(|_| outside())?;
+        let shape = shape.map_err(|_| {
+            Error::too_large(format!(
+                "the shape {:?} has more elements along an axis than a machine of {} bits can count. Take a part of it",
+                layout.shape(),
+                usize::BITS
+            ))
+        })?;
         let Some((_, high)) = layout.extent() else {
             // No element: the strides are never used, and the pointer is never moved.
             let strides = vec![0; shape.len()];

@@ -8,7 +8,10 @@ use tempfile::TempDir;
 
 /// Runs a test on a path of each format.
 fn each_format(test: impl Fn(&std::path::Path)) {
-    for name in ["array.mmap", "array.npy"] {
+    // The seed's format is little-endian: elsewhere its elements are copied, never used in place.
+    let formats: &[&str] =
+        if cfg!(target_endian = "little") { &["array.mmap", "array.npy"] } else { &["array.npy"] };
+    for name in formats {
         let folder = TempDir::new().unwrap();
         test(&folder.path().join(name));
     }

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use mmap_ndarray_core::{CreateOptions, DType, Error, Format, MmapArray, Writer};
+use mmap_ndarray_core::{
+    ByteOrder, CreateOptions, DType, DynMmapArray, ElementType, Error, Format, MmapArray, Mode, OpenOptions,
+    Writer,
+};
 use ndarray::array;
 use tempfile::TempDir;
 
@@ -53,13 +56,61 @@ fn a_file_made_meanwhile_is_not_replaced() {
 #[test]
 fn an_array_mapped_from_a_replaced_file_keeps_its_contents() {
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("a.mmap");
+    let path = folder.path().join("a.npy");
     MmapArray::create(&path, &array![1.0_f64, 2.0, 3.0]).unwrap();
     let old = MmapArray::<f64>::open_read_only(&path).unwrap();
-    let mut options = CreateOptions::new(Format::Mmap);
+    let mut options = CreateOptions::new(Format::Npy);
     options.overwrite = true;
     MmapArray::create_with(&path, &array![9.0_f64], &options).unwrap();
     assert_eq!(old.to_owned_array().unwrap(), array![1.0, 2.0, 3.0].into_dyn());
+}
+
+/// On a machine of either order: the other one has to turn bytes round.
+#[test]
+fn elements_get_the_byte_order_of_their_file() {
+    let folder = TempDir::new().unwrap();
+    let values = [1.0_f64, -2.5, f64::MIN_POSITIVE];
+    let native: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    let element = |byte_order| ElementType { dtype: DType::Float64, byte_order, complex: false };
+    for (format, asked, written) in [
+        (Format::Npy, ByteOrder::Little, ByteOrder::Little),
+        (Format::Npy, ByteOrder::Big, ByteOrder::Big),
+        (Format::Mmap, ByteOrder::Little, ByteOrder::Little),
+        (Format::Mmap, ByteOrder::Big, ByteOrder::Little),
+    ] {
+        let to_bytes = if written == ByteOrder::Big { f64::to_be_bytes } else { f64::to_le_bytes };
+        let path = folder.path().join(format!("{format:?} {asked:?}"));
+        let writer = Writer::begin(&path, element(asked), &[3], &CreateOptions::new(format)).unwrap();
+        // In two parts: where one ends has nothing to do with where elements are turned round.
+        writer.write_at(0, &native[..8]).unwrap();
+        writer.write_at(8, &native[8..]).unwrap();
+        writer.commit().unwrap();
+        let file = std::fs::read(&path).unwrap();
+        let expected: Vec<u8> = values.iter().flat_map(|&value| to_bytes(value)).collect();
+        assert!(file.ends_with(&expected), "{format:?} {asked:?}");
+        let array = DynMmapArray::open(&path, &OpenOptions::new(Mode::ReadOnly)).unwrap();
+        assert_eq!(array.to_owned_array::<f64>().unwrap(), array![1.0, -2.5, f64::MIN_POSITIVE].into_dyn());
+        drop(array);
+
+        let mut options = CreateOptions::new(format);
+        options.overwrite = true;
+        let writer = Writer::begin(&path, element(asked), &[3], &options).unwrap();
+        let part = writer.write_at(0, &native[..7]).err().map(|error| error.code());
+        let foreign = written != ByteOrder::NATIVE;
+        assert_eq!(part, foreign.then_some("ERR_OUT_OF_RANGE"), "{format:?} {asked:?}");
+        writer.fill(&(-2.5_f64).to_ne_bytes()).unwrap();
+        writer.commit().unwrap();
+        assert!(std::fs::read(&path).unwrap().ends_with(&to_bytes(-2.5).repeat(3)), "{format:?} {asked:?}");
+    }
+}
+
+#[cfg(target_endian = "big")]
+#[test]
+fn a_file_that_cannot_be_used_in_place_is_not_begun() {
+    let folder = TempDir::new().unwrap();
+    let error = MmapArray::create(folder.path().join("a.mmap"), &array![1.0_f64]).unwrap_err();
+    assert_eq!(error.code(), "ERR_NOT_CONTIGUOUS");
+    assert_eq!(names(folder.path()), [] as [&str; 0]);
 }
 
 #[test]

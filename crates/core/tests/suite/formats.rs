@@ -1,6 +1,6 @@
 //! What holds for every format: which one a file is of, and that no bytes at all bring the readers down.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use mmap_ndarray_core::format::{self, sniff, write_header};
 use mmap_ndarray_core::layout::byte_count;
@@ -197,4 +197,36 @@ fn what_is_written_is_read_back() {
         prop_assert!(header.check_file_len(header.file_len(), true).is_ok());
         Ok(())
     });
+}
+
+/// A file that counts how often it is read from.
+struct Counted {
+    file: Cursor<Vec<u8>>,
+    reads: usize,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        self.file.read(buffer)
+    }
+}
+
+impl Seek for Counted {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+#[test]
+fn a_header_in_the_first_page_is_read_at_once() {
+    for format in WRITTEN {
+        let mut file = write_header(format, DType::Float64.into(), &[1 << 14], Order::C).unwrap();
+        file.resize(file.len() + (8 << 14), 0);
+        let len = file.len() as u64;
+        let mut counted = Counted { file: Cursor::new(file), reads: 0 };
+        let header = format::read(&mut counted, len, &Request::default()).unwrap();
+        assert_eq!(header.shape(), [1 << 14], "{format:?}");
+        assert_eq!(counted.reads, 1, "reads of an {format:?} file");
+    }
 }

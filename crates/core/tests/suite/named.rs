@@ -128,18 +128,21 @@ fn opens_as(file: &Path, format: Option<Format>, entry: &Value) {
     }
 }
 
+/// Whether this machine has the byte order of most files.
+const LITTLE: bool = cfg!(target_endian = "little");
+
 #[test]
 fn the_fields_of_records_are_strided_in_units_that_divide_their_distances() {
     for (file, name, shape, strides, unit, native) in [
         ("plain.npy", "a", &[3_u64] as &[u64], &[3_i64] as &[i64], 2, false),
-        ("plain.npy", "b", &[3], &[3], 2, true),
+        ("plain.npy", "b", &[3], &[3], 2, LITTLE),
         ("unaligned.npy", "b", &[4], &[9], 1, false),
-        ("aligned.npy", "b", &[3], &[3], 8, true),
+        ("aligned.npy", "b", &[3], &[3], 8, LITTLE),
         ("padded.npy", "a", &[3], &[6], 4, false),
         ("sub_arrays.npy", "m", &[3, 2, 3], &[13, 6, 2], 2, false),
         ("nested_arrays.npy", "p.y", &[2, 3, 2], &[25, 8, 2], 1, false),
         ("fortran.npy", "b", &[3, 2], &[9, 27], 1, false),
-        ("array_of_arrays_F.npy", "", &[2, 3, 2], &[1, 2, 6], 4, true),
+        ("array_of_arrays_F.npy", "", &[2, 3, 2], &[1, 2, 6], 4, LITTLE),
     ] {
         let array = DynMmapArray::open(path("records", file), &options(Mode::ReadOnly, name)).unwrap();
         let header = array.header();
@@ -148,6 +151,8 @@ fn the_fields_of_records_are_strided_in_units_that_divide_their_distances() {
     }
 }
 
+/// In place, which a machine of the other byte order cannot.
+#[cfg(target_endian = "little")]
 #[test]
 fn a_store_to_a_field_changes_that_field_alone() {
     let folder = tempfile::TempDir::new().unwrap();

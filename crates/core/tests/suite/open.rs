@@ -61,8 +61,8 @@ fn the_first_store_of_copy_on_write_costs_a_page() {
     const MIB: u64 = 1 << 20;
 
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("sparse.mmap");
-    let mut options = CreateOptions::new(Format::Mmap);
+    let path = folder.path().join("sparse.npy");
+    let mut options = CreateOptions::new(Format::Npy);
     options.reserve = false;
     MmapArray::create_filled(&path, &[256 * MIB], 0.0_f32, &options).unwrap();
     let array = MmapArray::<f32>::open_cow(&path).unwrap();

@@ -235,7 +235,7 @@ fn elements_that_share_bytes_are_not_borrowed_for_writing() {
     ] {
         let mut options = OpenOptions::new(Mode::CopyOnWrite);
         let (shape, strides) = (Some(shape.to_vec()), Some(strides.to_vec()));
-        options.raw = Some(Raw { shape, strides, offset: first, ..raw("<f4") });
+        options.raw = Some(Raw { shape, strides, offset: first, ..raw("f4") });
         let array = MmapArray::<f32>::open(&path, &options).unwrap();
         let code = array.raw_view_mut().err().map(|error| error.code());
         assert_eq!(code, shared.then_some("ERR_NOT_CONTIGUOUS"), "{options:?}");

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use crate::kernel::{Place, runner};
-use crate::support::outcome;
+use crate::support::{MANY, outcome};
 
 /// Runs `$body` with `$type` standing for the Rust type of a dtype.
 macro_rules! typed {
@@ -692,7 +692,7 @@ fn any_byte_but_zero_is_true() {
 
 /// More elements than anybody waits for: all are the same one.
 fn endless(element: &mut f64) -> RawView {
-    let layout = Layout::new(0, vec![1 << 50], vec![0], 1).unwrap();
+    let layout = Layout::new(0, vec![MANY], vec![0], 1).unwrap();
     // SAFETY: the bytes of `element`, which each test keeps.
     unsafe { RawView::new(std::ptr::from_mut(element).cast(), 8, 8, DType::Float64.into(), &layout) }.unwrap()
 }

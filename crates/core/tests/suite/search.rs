@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::kernel::{Place, runner};
 use crate::reduce::{float, integer, is_float, narrow, random, view_of, wide};
-use crate::support::outcome;
+use crate::support::{MANY, outcome};
 
 /// A view of random elements somewhere in memory.
 #[derive(Clone, Debug)]
@@ -451,7 +451,7 @@ fn cancelling_stops_an_operation() {
         }),
     ];
     let mut element = [1.0_f64];
-    let layout = Layout::new(0, vec![1 << 50], vec![0], 1).unwrap();
+    let layout = Layout::new(0, vec![MANY], vec![0], 1).unwrap();
     // SAFETY: the bytes of `element`, which this test keeps.
     let endless =
         unsafe { RawView::new(element.as_mut_ptr().cast(), 8, 8, DType::Float64.into(), &layout) }.unwrap();

@@ -73,6 +73,9 @@ pub(crate) fn order_of(header: &Header) -> Option<Order> {
     })
 }
 
+/// More elements than anybody waits for, as far as this machine can count.
+pub(crate) const MANY: u64 = if usize::BITS == 64 { 1 << 50 } else { 1 << 30 };
+
 /// The code of the error, or `opens`.
 pub(crate) fn outcome<T>(result: &Result<T>) -> &'static str {
     result.as_ref().err().map_or("opens", mmap_ndarray_core::Error::code)

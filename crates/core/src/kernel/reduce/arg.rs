@@ -11,8 +11,8 @@ use super::{Options, Reduced, Scalar, reduce, require_elements};
 use crate::error::{Error, Result};
 use crate::kernel::{RawView, with_type};
 
-/// Elements of a block.
-const BLOCK: usize = 1024;
+/// Bytes of a block: many enough that putting its lanes together is little of the work, few enough for the cache.
+const BLOCK: usize = 1 << 13;
 
 /// The best element so far and its place; nothing before the first.
 type Found<W> = Option<(W, isize)>;
@@ -53,9 +53,9 @@ impl<W: Limits, const MAX: bool, const SKIP: bool> Fold<W> for ArgExtreme<MAX, S
     #[inline(always)]
     fn run(self, acc: &mut Found<W>, run: Run<W>, place: Place) {
         let mut from = 0_isize;
-        for block in run.parts(BLOCK) {
+        for block in run.parts(BLOCK / size_of::<W>()) {
             let first = place.first + from * place.step;
-            from += BLOCK.cast_signed();
+            from += block.len().cast_signed();
             let last = first + (block.len().cast_signed() - 1) * place.step;
             let best = Extreme::<MAX, SKIP>::of_run(block);
             let better = acc.is_none_or(|(known, at)| {

@@ -22,8 +22,11 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::kernel::{Bool, Element, RawView, with_type};
 
-/// Elements of a block of floats.
-const BLOCK: usize = 128;
+/// Elements of a block of floats: products of two float32 have no more digits than a float64, so blocks of them may be
+/// longer than putting their lanes together takes.
+const fn block_of<W>() -> usize {
+    if size_of::<W>() > 4 { 128 } else { 512 }
+}
 /// Columns that are added up in registers and the first-level cache.
 const STRIP: usize = 512;
 
@@ -72,7 +75,7 @@ where
     #[inline(always)]
     fn run(self, acc: &mut Self::Acc, run: Run<W>, place: Place) {
         self.other.zip::<W, V>(run, place, |a, b| {
-            for (a, b) in a.parts(BLOCK).zip(b.parts(BLOCK)) {
+            for (a, b) in a.parts(block_of::<W>()).zip(b.parts(block_of::<W>())) {
                 let mut sums = [[0.0; 16]; N];
                 let mut add = |lane: usize, a: W, b: V| {
                     for (sums, term) in sums.iter_mut().zip(M::of(a.into(), b.into())) {

@@ -60,7 +60,8 @@ pub struct Options<'a> {
     pub keepdims: bool,
     /// Leave NaN out, as numpy's `nansum` and its like do.
     pub skip_nan: bool,
-    /// The most threads to use; by default all cores for large views and one for small ones.
+    /// The most threads to use, of which four for each core count; by default all cores for large views and one for small
+    /// ones.
     pub threads: Option<usize>,
     /// How others stop the work and follow it.
     pub control: Control<'a>,
