@@ -66,10 +66,15 @@ function checkChoice(name: string, value: unknown): BackingChoice {
   return value as BackingChoice
 }
 
-/** Throws ERR_TOO_LARGE where one buffer has to hold the array, and cannot. */
+/** Throws ERR_TOO_LARGE where one buffer has to hold the array, and cannot, and for more bytes than numbers count. */
 export function checkFits(bytes: number, path: string, choice: BackingChoice): void {
-  if (bytes <= constants.MAX_LENGTH || choice === 'auto' || choice === 'window') return
-  const message = `${path}: too large: the array has ${bytes} bytes, one buffer of this runtime takes ${constants.MAX_LENGTH}. Use backing 'auto' or 'window', or Node.js 22 or later`
+  const inWindows = choice === 'auto' || choice === 'window'
+  const most = inWindows ? Number.MAX_SAFE_INTEGER : constants.MAX_LENGTH
+  if (bytes <= most) return
+  const why = inWindows
+    ? `no file can have more than ${most}`
+    : `one buffer of this runtime takes ${most}. Use backing 'auto' or 'window', or Node.js 22 or later`
+  const message = `${path}: too large: the array has ${bytes} bytes, ${why}`
   throw new MmapError(message, { code: 'ERR_TOO_LARGE', path })
 }
 

@@ -66,6 +66,7 @@ import {
 import { resolveSource, type Source } from './source.js'
 import { allocate, bytesOf, type Data, DataViewStore, isStore, put } from './store.js'
 import { gather, type Strided } from './strided.js'
+import type { Windows } from './windows.js'
 
 /** Elements that are copied at a time to be compared with. */
 const COMPARED = 2 ** 19
@@ -83,6 +84,8 @@ export class MappedFile {
   /** Bytes that strides and offsets of views of this file count. */
   readonly unit: number
   closed = false
+  /** The windows that its elements are seen through, where one buffer does not hold them. */
+  windows: Windows | undefined
   /** What `lost` was when the file was closed. */
   private wasLost = false
   /** Promises of native work that is under way. */

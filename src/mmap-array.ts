@@ -40,7 +40,7 @@ import type { Format, Mode } from './open.js'
 import { awaited, checkAborted } from './reductions.js'
 import { type Data, dataViewStore, isStore } from './store.js'
 import { detach, overlay, release } from './wasm.js'
-import { WindowStore, Windows, windowSize } from './windows.js'
+import { Windows, windowSize } from './windows.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -374,7 +374,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     const facts = this.file.native.facts()
     this.facts = facts
     const { file, memory } = this
-    const take = (backing: Backing) => dataOf<D>(file, facts, backing, memory.data)
+    const take = (backing: Backing) => dataOf<D>(file, facts, backing)
     const [backing, data] = choose(this.choice, take, this.backing)
     const array = this as { -readonly [K in 'backing']: Backing }
     array.backing = backing
@@ -433,31 +433,30 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
  *
  * Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM and ERR_TOO_LARGE where this backing cannot be had.
  */
-function dataOf<D extends DType>(
-  file: MappedFile,
-  facts: NativeFacts,
-  backing: Backing,
-  before?: Data<D>,
-): Data<D> {
+function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: Backing): Data<D> {
   const { native, path } = file
-  if (backing === 'window') {
-    const windows = before instanceof WindowStore ? (before.windows as Windows<D>) : windowsOf<D>(file, facts)
-    // An array without elements may have no byte that is mapped.
-    return windows.store(facts.units, facts.units === 0 ? 0 : native.span(false))
-  }
+  const { units, unit } = facts
+  const bytes = (units - 1) * unit + itemsizeOf(facts.dtype as D)
   const shared = backing === 'shared'
-  const empty = () => (shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0))
-  const mapped = () =>
-    backing === 'wasm' ? overlay(native, path) : { buffer: native.buffer(shared), start: 0 }
   // An empty array maps nothing.
-  const { buffer, start } = facts.units === 0 ? { buffer: empty(), start: 0 } : mapped()
-  return over(buffer, start, facts)
+  if (units === 0) return over(shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0), 0, facts)
+  if (backing === 'wasm') {
+    const { buffer, start } = overlay(native, path)
+    return over(buffer, start, facts)
+  }
+  if (backing !== 'window') return over(native.buffer(shared), 0, facts)
+  file.windows ??= windowsOf<D>(file, facts)
+  const windows = file.windows as Windows<D>
+  const first = native.window(0, windows.size)
+  // What was in several windows stays so: a store that somebody still holds may drop the first.
+  const whole = !windows.hasStores && bytes <= first.byteLength
+  return whole ? over(first, 0, facts) : windows.store(units, native.span(false))
 }
 
-/** The windows of an array. Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM where the runtime allows none. */
+/** The windows of an array, none of which is open yet. */
 function windowsOf<D extends DType>(file: MappedFile, facts: NativeFacts): Windows<D> {
   const { native } = file
-  const { unit, littleEndian, units } = facts
+  const { unit, littleEndian } = facts
   const source = {
     get closed() {
       return file.closed
@@ -470,9 +469,7 @@ function windowsOf<D extends DType>(file: MappedFile, facts: NativeFacts): Windo
   const elements = sizeOf(facts.shape.slice(1)) * itemsizeOf(dtype)
   const pieces = [row * rowsOfChunk(Math.max(1, elements)), row]
   const layout = { dtype, unit, littleEndian, native: facts.native, pieces }
-  const windows = new Windows(source, layout, windowSize())
-  if (units > 0) windows.at(0)
-  return windows
+  return new Windows(source, layout, windowSize())
 }
 
 /** The array's elements in its buffer from byte `start` on, which may go on after them. */

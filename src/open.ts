@@ -49,8 +49,14 @@ export interface OpenOptions<D extends DType = DType> {
   shared?: boolean | undefined
   /**
    * Where the bytes live; default 'auto', or what `MMAP_NDARRAY_BACKING` in the environment says: an ArrayBuffer over the
-   * mapping itself where the runtime allows it ('external'), a SharedArrayBuffer with `shared`. One that is asked for by
-   * name and cannot be had is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or ERR_TOO_LARGE. `array.backing` says what it became.
+   * mapping itself where the runtime allows it ('external'), a SharedArrayBuffer with `shared`, the memory of a
+   * WebAssembly.Memory where it allows no external one ('wasm'), windows for what no one buffer can hold ('window'). One that is
+   * asked for by name and cannot be had is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or ERR_TOO_LARGE. `array.backing` says what
+   * it became.
+   *
+   * With 'window', `data` of an array of more than 4 GiB is an element store. `toTypedArray` is for what lies in one window, as
+   * each row does, else ERR_NOT_CONTIGUOUS; and when more than 32 windows are used, the one that was used longest ago is
+   * detached: typed arrays of it have length 0.
    */
   backing?: BackingChoice | undefined
   /**

@@ -61,7 +61,7 @@ export class Windows<D extends DType = DType> {
   /** By number on the grid, the one that was used last at the end. */
   private readonly held = new Map<number, DataViewStore<D>>()
   private moved = false
-  private room = 0
+  private room: number | undefined
   readonly layout: WindowLayout<D>
   /** Bytes between two lines of the grid. */
   readonly size: number
@@ -87,6 +87,11 @@ export class Windows<D extends DType = DType> {
     if (room !== this.room) this.held.clear()
     this.room = room
     return new WindowStore(this, count)
+  }
+
+  /** Whether a store may use them. */
+  get hasStores(): boolean {
+    return this.room !== undefined
   }
 
   /** Window `n` of the grid, or undefined when all is gone. */
@@ -178,6 +183,10 @@ export class WindowStore<D extends DType = DType> implements ElementStore<Scalar
     const { dtype, unit } = layout
     const ctor = constructors[dtype] as NonNullable<(typeof constructors)[DType]>
     if (start >= stop) return new ctor(0)
+    const { near } = this
+    if (start >= this.first && stop <= this.end && near !== undefined && near.length > 0) {
+      return new ctor(near.buffer as ArrayBuffer, (start - this.first) * unit, stop - start)
+    }
     const first = Math.floor((start * unit) / size)
     const last = Math.floor((stop * unit - 1) / size)
     if (first !== last) {
@@ -187,7 +196,15 @@ export class WindowStore<D extends DType = DType> implements ElementStore<Scalar
     }
     const store = this.windows.at(first)
     if (store === undefined) return new ctor(0)
+    this.approach(first, store)
     return new ctor(store.buffer as ArrayBuffer, start * unit - first * size, stop - start)
+  }
+
+  /** Keeps window `n` at hand. */
+  private approach(n: number, store: DataViewStore<D>): void {
+    this.near = store
+    this.first = (n * this.windows.size) / this.windows.layout.unit
+    this.end = Math.min(this.first + store.length, this.count)
   }
 
   /** Does something with the store that holds an element: its window, or for one that lies across a line a copy of its bytes. */
@@ -204,9 +221,7 @@ export class WindowStore<D extends DType = DType> implements ElementStore<Scalar
     const store = windows.at(n)
     if (store === undefined) return undefined
     if (at + itemsizeOf(dtype) <= windows.size) {
-      this.near = store
-      this.first = (n * windows.size) / unit
-      this.end = Math.min(this.first + store.length, this.count)
+      this.approach(n, store)
       return use(store, at / unit)
     }
     const next = windows.at(n + 1)
