@@ -38,6 +38,9 @@ import {
   worker,
 } from './helpers.js'
 
+/** Windows shortens no file that is mapped, and replaces none. */
+const posix = process.platform === 'win32' ? test.skip : test
+
 const SEED = 20_261_124
 const linux = process.platform === 'linux' ? test : test.skip
 
@@ -274,7 +277,7 @@ test('who may not commit, and what is no option', async (t) => {
   c.close()
 })
 
-test('stale files', async (t) => {
+posix('stale files', async (t) => {
   const dir = folder(t)
   const path = join(dir, 'a.npy')
   const later = () => utimesSync(path, new Date(), new Date(Date.now() + 5000))
@@ -369,7 +372,7 @@ for (const [backing, atomic] of [
   })
 }
 
-test('commits of one array wait for each other, and no discard comes between', async (t) => {
+posix('commits of one array wait for each other, and no discard comes between', async (t) => {
   const path = join(folder(t), 'a.npy')
   const a = ramp(path, 100_000)
   const rows = [0, 1, 2].map((n) => a.slice(`${n * 30_000}:${n * 30_000 + 5}`))
