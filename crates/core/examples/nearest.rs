@@ -25,7 +25,11 @@ fn main() -> Result<()> {
 }
 
 fn nearest(path: &Path, row: u64, k: usize) -> Result<TopK> {
-    let vectors = Array2::from_shape_fn(SHAPE, |(i, j)| ((i * j) as f32).sin());
+    let mut state = 1_u32;
+    let vectors = Array2::from_shape_simple_fn(SHAPE, || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from(state.to_be_bytes()[0]) - 127.5
+    });
     MmapArray::create(path, &vectors)?;
 
     let array = MmapArray::<f32>::open_read_only(path)?;
