@@ -82,6 +82,15 @@ function musl(cpu) {
   return folder && join(folder, debianCpu, 'usr/lib', `${muslCpu}-linux-musl/libc.so`)
 }
 
+/** What qemu's user mode does not hand on: advice about pages, and what they cost. */
+const UNADVISED = {
+  advice: 'qemu takes advice about pages and does nothing; whether pages are in memory cannot be seen',
+  'chunks: reading on is told to the system, and taken back however the loop ends': 'as advice',
+  'chunks: the next chunk is in memory before it is asked for': 'as advice',
+  'commit: the private memory of 0.1 % of 4 GiB, and none after the commit':
+    'the memory counted is that of qemu',
+}
+
 const version = (command, args, pattern) => pattern.exec(output(command, args) ?? '')?.[1]
 const qemuVersion = (usr) =>
   `qemu ${version(join(usr, 'bin/qemu-aarch64-static'), ['--version'], /version (\d+\.\d+)/)}`
@@ -112,6 +121,9 @@ __declspec(dllexport) int __stdcall ProcessPrng(unsigned char *at, unsigned long
     const prefix = join(into, 'prefix')
     if (!run('wineboot', ['-i'], { env: { ...process.env, WINEPREFIX: prefix, WINEDEBUG: '-all' } }))
       return false
+    // wine says Windows 7 otherwise, which Node.js does not run on.
+    const key = ['HKEY_CURRENT_USER\\Software\\Wine', '/v', 'Version', '/d', 'win10', '/f']
+    if (!run('wine', ['reg', 'add', ...key], { env })) return false
     copyFileSync(dll, join(prefix, 'drive_c/windows/system32/bcryptprimitives.dll'))
     return true
   })
@@ -135,7 +147,7 @@ export const NODES = {
     const root = join(usr, 'aarch64-linux-gnu')
     // Without the path, the loader of a machine that has libraries for arm64 as well finds those, and hangs.
     const emulator = [join(usr, 'bin/qemu-aarch64-static'), '-L', root, '-E', `LD_LIBRARY_PATH=${root}/lib`]
-    return { command: [...emulator, node], version: '22.23.3', under: qemuVersion(usr) }
+    return { command: [...emulator, node], version: '22.23.3', under: qemuVersion(usr), leftOut: UNADVISED }
   },
   'linux-x64-musl'() {
     const [libc, node] = [linux && musl('x86_64'), linux && muslNode('x86_64')]
@@ -145,7 +157,8 @@ export const NODES = {
     const [usr, libc, node] = [linux && debian(), linux && musl('aarch64'), linux && muslNode('aarch64')]
     if (!usr || !libc || !node) return undefined
     const command = [join(usr, 'bin/qemu-aarch64-static'), libc, node]
-    return { command, version: MUSL_NODE, under: `musl 1.2.5, ${qemuVersion(usr)}`, names: true }
+    const under = `musl 1.2.5, ${qemuVersion(usr)}`
+    return { command, version: MUSL_NODE, under, names: true, leftOut: UNADVISED }
   },
   'win32-x64-msvc'() {
     const [prefix, node] = [

@@ -1,7 +1,8 @@
 // What scripts/cross.mjs and scripts/cross-test.mjs are made of that a machine lacks: fetched into .cache/cross, with no
 // right to change the system and with nothing left outside of it.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -82,4 +83,22 @@ export function debian() {
       .every((name) => run('dpkg-deb', ['-x', name, '.'], { cwd: into }))
   })
   return folder && join(folder, 'usr')
+}
+
+/** What platforms.json says of a binary, whether it was run or not. */
+export function built(target, path) {
+  const bytes = readFileSync(path)
+  return { target, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
+/** Writes a row of platforms.json at once, into the file as it is now: what comes later may take hours. */
+export function recordRow(kind, name, entry) {
+  const file = 'platforms.json'
+  const known = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { platforms: {}, core: {} }
+  // What was seen of a binary holds for as long as it is the same.
+  const before = known[kind][name]
+  known[kind][name] = before?.sha256 === entry.sha256 ? { ...before, ...entry } : entry
+  const sorted = (table) => Object.fromEntries(Object.entries(table).sort(([a], [b]) => (a < b ? -1 : 1)))
+  const text = { platforms: sorted(known.platforms), core: sorted(known.core) }
+  writeFileSync(file, `${JSON.stringify(text, undefined, 2)}\n`)
 }

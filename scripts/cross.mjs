@@ -1,11 +1,12 @@
-// `npm run cross [-- PLATFORM...]`: the binaries of all platforms, from any Linux or macOS, into npm/<platform>, each checked.
+// `npm run cross [-- PLATFORM... --inspect]`: the binaries of all platforms, from any Linux or macOS, into npm/<platform>,
+// each checked, and its size written to platforms.json; with `--inspect` those that are there already.
 //
 // Zig links them all: against glibc 2.17, musl, the libraries of Windows and of macOS, which it brings along. That a binary
 // was built says nothing about whether it runs: scripts/cross-test.mjs does.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { CROSS, llvm, output, run, target, withZig, zig } from './cross-tools.mjs'
+import { built, CROSS, llvm, output, recordRow, run, target, withZig, zig } from './cross-tools.mjs'
 import { GLIBC, LARGEST, MACOS, PLATFORMS } from './platforms.mjs'
 
 const ENTRY = 'napi_register_module_v1'
@@ -13,7 +14,8 @@ const TARGETS = resolve('target/cross')
 const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo')
 
 const { binaryName } = JSON.parse(readFileSync('package.json', 'utf8')).napi
-const named = process.argv.slice(2)
+const inspecting = process.argv.includes('--inspect')
+const named = process.argv.slice(2).filter((word) => word !== '--inspect')
 const unknown = named.filter((name) => !(name in PLATFORMS))
 if (unknown.length > 0) {
   console.error(`no such platform: ${unknown.join(', ')}; there are ${Object.keys(PLATFORMS).join(', ')}`)
@@ -38,6 +40,8 @@ function stub() {
   writeFileSync(join(folder, 'libnode.a'), '!<arch>\n')
   return folder
 }
+
+const placeOf = (name) => join('npm', name, `${binaryName}.${name}.node`)
 
 function build(name) {
   const { target: triple, suffix = '', env = {} } = PLATFORMS[name]
@@ -71,10 +75,9 @@ function build(name) {
   const [prefix, extension] = name.startsWith('win32')
     ? ['', 'dll']
     : ['lib', name.startsWith('darwin') ? 'dylib' : 'so']
-  const built = join(TARGETS, triple, 'release', `${prefix}mmap_ndarray_node.${extension}`)
-  const path = join('npm', name, file)
-  copyFileSync(built, path)
-  return path
+  const library = join(TARGETS, triple, 'release', `${prefix}mmap_ndarray_node.${extension}`)
+  copyFileSync(library, placeOf(name))
+  return placeOf(name)
 }
 
 const all = (text, pattern) => [...text.matchAll(pattern)].map(([, found]) => found)
@@ -132,12 +135,13 @@ function inspect(name, path) {
 
 const lines = []
 for (const name of named.length > 0 ? named : Object.keys(PLATFORMS)) {
-  const path = build(name)
-  if (!path) {
+  const path = inspecting ? placeOf(name) : build(name)
+  if (!path || !existsSync(path)) {
     lines.push(`not ok ${name}: it was not built`)
     continue
   }
   const { wrong, seen } = inspect(name, path)
+  if (wrong.length === 0) recordRow('platforms', name, built(PLATFORMS[name].target, path))
   lines.push(wrong.length > 0 ? `not ok ${name}: ${wrong.join(', ')}` : `ok ${name}: ${seen.join(', ')}`)
 }
 console.log(`\n${lines.join('\n')}`)

@@ -1,7 +1,8 @@
 //! Array files larger than memory as ndarrays: memory-mapped, in read-only, read-write and copy-on-write modes.
 //!
-//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds those of numpy and safetensors and files that say nothing of themselves. It knows nothing of
-//! Node.js; the npm package `mmap-ndarray` is one of its callers.
+//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds those of numpy and safetensors
+//! and files that say nothing of themselves. It knows nothing of Node.js; the npm package `mmap-ndarray` is one of its
+//! callers.
 //!
 //! ```
 //! use mmap_ndarray_core::MmapArray;
@@ -20,6 +21,11 @@
 //! Data flows one way: path → [`header`] → [`mapping`] → view. Parsers take bytes and give a [`Header`], never see a
 //! path or a mapping, and are the only place where a hostile file is refused. No safe function makes a Rust reference
 //! to mapped bytes, because another process may write them: see [`mapping::Mapping`].
+
+// The README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod advice;
 pub mod array;
