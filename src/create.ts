@@ -92,7 +92,7 @@ export interface CreateOptions extends WriteOptions {
    * Without it a file of zeros is sparse: it takes no space, and a later store that finds no block ends the process.
    */
   reserve?: boolean | undefined
-  /** Where the bytes are to live, as for `open`. */
+  /** Where the bytes are to live, as for `open`. One that cannot be had is an error when the file is there already. */
   backing?: BackingChoice | undefined
 }
 

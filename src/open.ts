@@ -49,8 +49,10 @@ export interface OpenOptions<D extends DType = DType> {
   shared?: boolean | undefined
   /**
    * Where the bytes live; default 'auto', or what `MMAP_NDARRAY_BACKING` in the environment says: an ArrayBuffer over the
-   * mapping itself where the runtime allows it ('external'), a SharedArrayBuffer with `shared`. One that is asked for by
-   * name and cannot be had is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or ERR_TOO_LARGE. `array.backing` says what it became.
+   * mapping itself where the runtime allows it ('external'), a SharedArrayBuffer with `shared`, else the memory of a
+   * WebAssembly.Memory that the file is mapped over ('wasm': Electron; up to 4 GiB, 16 GiB from Node.js 24 on; not on
+   * Windows). One that is asked for by name and cannot be had is ERR_FEATURE_UNAVAILABLE_ON_PLATFORM, or ERR_TOO_LARGE.
+   * `array.backing` says what it became.
    */
   backing?: BackingChoice | undefined
 }

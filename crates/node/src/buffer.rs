@@ -15,6 +15,10 @@
 //! When an environment ends, its finalizers run although a buffer that it has given away may live on elsewhere. Then the
 //! addresses are never given back.
 //!
+//! A runtime that refuses external memory gets the file mapped over memory of its own, that of a WebAssembly.Memory which
+//! TypeScript makes, keeps and detaches ([`overlay`]). V8 unmaps it when it is collected, whatever is mapped there, and may have
+//! done so before a finalizer runs: that finalizer ends nothing but the bookkeeping.
+//!
 //! A `SharedArrayBuffer` cannot be detached, and lives on in every environment that it was posted to. It owns the lease
 //! until the last of them has let go of it, which may be on any thread.
 
@@ -254,7 +258,7 @@ fn weak(env: &Env, array: &DynMmapArray, value: sys::napi_value) -> CoreResult<R
 }
 
 const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
-     not be a mapping. Open the array in a plain Node.js process";
+     not be a mapping. Open the array with backing 'auto', or in a plain Node.js process";
 
 /// `node_api_create_external_sharedarraybuffer` of `node_api.h`; its finalizer is given the address and the hint.
 type CreateShared = unsafe extern "C" fn(
