@@ -18,6 +18,10 @@
 //! An array that no one buffer can hold is seen through windows: buffers over parts of the mapping, each with the same life as
 //! the buffer of a whole one, but that it may be detached earlier to make room for another.
 //!
+//! A runtime that refuses external memory gets the file mapped over memory of its own, that of a WebAssembly.Memory which
+//! TypeScript makes, keeps and detaches ([`overlay`]). V8 unmaps it when it is collected, whatever is mapped there, and may have
+//! done so before a finalizer runs: that finalizer ends nothing but the bookkeeping.
+//!
 //! A `SharedArrayBuffer` cannot be detached, and lives on in every environment that it was posted to. It owns the lease
 //! until the last of them has let go of it, which may be on any thread.
 
@@ -322,7 +326,7 @@ fn weak(env: &Env, array: &DynMmapArray, value: sys::napi_value) -> CoreResult<R
 }
 
 const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
-     not be a mapping. Open the array in a plain Node.js process";
+     not be a mapping. Open the array with backing 'auto', or in a plain Node.js process";
 
 /// Bytes of an `ArrayBuffer` over the mapping: all of it, but where that is more than the runtime takes, and the array
 /// itself is not, only what it takes.
