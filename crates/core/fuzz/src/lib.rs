@@ -183,7 +183,7 @@ pub fn blocksums(sidecar: &[u8]) {
                     assert_eq!((sums.sidecar_len(), sums.blocks() * 8 + 40), (len, len));
                     assert!(BLOCK_SIZES.contains(&sums.block()));
                     assert_eq!(sums.blocks(), sums.covered().div_ceil(sums.block()));
-                    let (rest, last) = bytes.split_at(bytes.len() - 8);
+                    let (rest, last) = bytes[..len as usize].split_at(len as usize - 8);
                     assert_eq!(last, own(rest));
                 }
                 Err(error) => assert_told(&error),
