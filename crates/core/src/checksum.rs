@@ -100,11 +100,11 @@ impl DynMmapArray {
     /// As [`checksum_bytes`](Self::checksum_bytes).
     pub fn verify_bytes(&self) -> Result<u64> {
         let (_, len) = self.source()?;
-        Ok(if self.is_alone() { len } else { self.header().data_len() })
+        Ok(if self.is_whole_file() { len } else { self.header().data_len() })
     }
 
     /// Writes checksums of the file, in blocks of `block` bytes, beside it: whole or not at all, in the place of those that
-    /// are there. `control` counts bytes.
+    /// are there. At most `threads` work on it, by default one for each core if the file is large; `control` counts bytes.
     ///
     /// What is written to the file meanwhile may or may not be in them. Of a file of 1 TiB and with blocks of 1 MiB they have 8 MiB;
     /// no more than 256 KiB for each thread are in memory.
@@ -158,7 +158,7 @@ impl DynMmapArray {
     /// Compares the file with the checksums beside it, and says which blocks are not as they were.
     ///
     /// Of an `npy` or `mmap` file opened without a name all blocks are looked at, its header among them; otherwise those that have
-    /// bytes of the array. `control` counts bytes.
+    /// bytes of the array. `threads` and `control` are as for [`checksum`](Self::checksum).
     ///
     /// # Errors
     /// [`Error::Io`] of the sidecar: `ENOENT` where there is none; [`Error::InvalidHeader`] and
@@ -181,7 +181,7 @@ impl DynMmapArray {
             ));
         }
         let data = self.header().data_offset()..self.header().data_offset() + self.header().data_len();
-        let counted = if self.is_alone() { 0..len } else { data };
+        let counted = if self.is_whole_file() { 0..len } else { data };
         let total = counted.end - counted.start;
         let work = Work { file: &file, sums, counted, control, stopped: AtomicBool::new(false) };
         let found = Mutex::new((0, 0, BTreeSet::new()));
@@ -237,14 +237,14 @@ impl DynMmapArray {
         self.source().err().unwrap_or_else(|| Error::outdated(self.file_path(), reason))
     }
 
-    /// Whether all of the file is about this array.
-    fn is_alone(&self) -> bool {
+    /// Whether the file is there for this array alone.
+    fn is_whole_file(&self) -> bool {
         self.name().is_none() && matches!(self.header().format(), Format::Npy | Format::Mmap)
     }
 
     /// The blocks to look at, ascending and apart.
     fn blocks(&self, sums: Sums) -> Result<Box<dyn Iterator<Item = u64> + Send>> {
-        if self.is_alone() {
+        if self.is_whole_file() {
             return Ok(Box::new(0..sums.blocks()));
         }
         let (header, block) = (self.header(), sums.block());
