@@ -212,13 +212,17 @@ impl Drop for Reference {
     }
 }
 
-/// Makes an `ArrayBuffer` over a range of the mapping, or says why the runtime will not have it.
+/// Makes an `ArrayBuffer` over a range of the mapping, or says why the runtime will not have it. With `MMAP_NDARRAY_CAGE=on` in the
+/// environment none does: so tests see what happens in Electron.
 fn external_buffer(
     env: &Env,
     array: &DynMmapArray,
     lease: &Arc<Lease>,
     range: Range<usize>,
 ) -> CoreResult<sys::napi_value> {
+    if std::env::var_os("MMAP_NDARRAY_CAGE").is_some_and(|value| value == "on") {
+        return Err(refused(array, CAGED));
+    }
     let mapping = array.mapping();
     let len = range.len();
     let hint = owner(lease);
@@ -322,7 +326,7 @@ fn weak(env: &Env, array: &DynMmapArray, value: sys::napi_value) -> CoreResult<R
 }
 
 const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
-     not be a mapping. Open the array in a plain Node.js process";
+     not be a mapping. Open the array with backing 'auto', or in a plain Node.js process";
 
 /// Bytes of an `ArrayBuffer` over the mapping: all of it, but where that is more than the runtime takes, and the array
 /// itself is not, only what it takes.
