@@ -3,7 +3,7 @@ import { readFileSync, statfsSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { type Advice, createSync, type MmapArray, type Mode, openSync } from '../src/index.js'
-import { folder, isPending, mappings } from './helpers.js'
+import { elementsOf, folder, isPending, mappings } from './helpers.js'
 
 const ROWS = 1000
 const COLUMNS = 1024
@@ -56,16 +56,16 @@ for (const mode of MODES) {
   test(`'${mode}': no advice loses a store`, (t) => {
     const path = make(t)
     const a = openSync<'float64'>(path, { mode })
-    const data = a.data as Float64Array
+    const data = elementsOf(a)
     const places = [0, 512, 1023, 1024 * 999 + 5, data.length - 1]
-    for (const i of places) data[i] = i + 0.5
+    for (const i of places) data.set(i, i + 0.5)
     if (mode !== 'r') a.set(3, 3, 33)
     for (const word of [...WORDS, ...WORDS]) {
       for (const of of Object.values(views)) of(a).advise(word)
-      for (const i of places) t.is(data[i], i + 0.5, word)
+      for (const i of places) t.is(data.get(i), i + 0.5, word)
       if (mode !== 'r') t.is(a.get(3, 3), 33, word)
     }
-    t.is(data[1], 1)
+    t.is(data.get(1), 1)
     a.close()
     const b = openSync<'float64'>(path)
     t.is(b.get(3, 3), mode === 'r+' ? 33 : 1)

@@ -212,7 +212,7 @@ posix('a read under way while the array is closed ends up nowhere', async (t) =>
     const fd = openFile(dir + '/fifo', 'r+')
     const a = openSync(dir + '/a.npy', { mode: 'r+' })
     // A thread of libuv waits in here with the address of a's first element.
-    const done = new Promise((resolve) => read(fd, a.data, 0, 8, null, resolve))
+    const done = new Promise((resolve) => read(fd, a.slice('0:1').toTypedArray(), 0, 8, null, resolve))
     await new Promise((resolve) => setImmediate(resolve))
     a.close()
     // Would be mapped where a was, were the addresses free.

@@ -60,7 +60,7 @@ async function killAt(lines: number, source: string, args: string[]) {
 function numberOf(t: ExecutionContext, path: string, format: 'npy' | 'mmap' | 'raw'): number {
   const options = format === 'raw' ? ({ format, dtype: 'float32' } as const) : {}
   const a = openSync(path, { ...options, shape: [LENGTH] })
-  const data = a.toTypedArray() as Float32Array
+  const data = a.toTypedArray({ copy: true }) as Float32Array
   const first = data[0] as number
   t.true(
     data.every((value) => value === first),

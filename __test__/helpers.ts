@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { ExecutionContext } from 'ava'
-import type { Backing } from '../src/index.js'
+import type { Backing, NdView } from '../src/index.js'
 
 /** The root of the project. */
 export const root = fileURLToPath(new URL('..', import.meta.url))
@@ -277,6 +277,21 @@ export const listOf = (data: Iterable<number | bigint>): (number | bigint)[] => 
 export function parseValue(text: string, dtype: string): number | bigint {
   if (text === 'true' || text === 'false') return Number(text === 'true')
   return /int64|[iu]8|i64/.test(dtype) ? BigInt(text) : Number(text)
+}
+
+/**
+ * The elements of `data` by their index in it, past the checks of views: of a typed array, and of the element store that an array
+ * in windows has.
+ */
+export function elementsOf({ data }: NdView<'float64' | 'float32' | 'uint8' | 'int32'>) {
+  return {
+    length: data.length,
+    get: (at: number): number | undefined => (ArrayBuffer.isView(data) ? data[at] : data.get(at)),
+    set: (at: number, value: number): void => {
+      if (ArrayBuffer.isView(data)) data[at] = value
+      else data.set(at, value)
+    },
+  }
 }
 
 /** What an error says of itself. */

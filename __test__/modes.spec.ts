@@ -3,7 +3,7 @@ import { closeSync, openSync as openFile, readFileSync, readSync, truncateSync }
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync, type MmapArray, open, openSync } from '../src/index.js'
-import { folder, listOf, privateMemory, privatePages } from './helpers.js'
+import { elementsOf, folder, listOf, privateMemory, privatePages } from './helpers.js'
 
 const MIB = 2 ** 20
 
@@ -105,11 +105,11 @@ const linux = process.platform === 'linux' ? test.serial : test.serial.skip
 linux('the first store to a 1 GiB copy-on-write array costs a page, not a copy', async (t) => {
   const path = join(folder(t), 'large.npy')
   createSync(path, { shape: [256, MIB], dtype: 'float32' }, { reserve: false }).close()
-  const a = await open(path, { mode: 'c' })
-  const data = a.data as Float32Array
+  const a = await open<'float32'>(path, { mode: 'c' })
+  const data = elementsOf(a)
   // Read-only pages of a private mapping are the page cache's: reading costs no private memory either.
   let sum = 0
-  for (let i = 0; i < data.length; i += 1024) sum += data[i] as number
+  for (let i = 0; i < data.length; i += 1024) sum += data.get(i) as number
   t.is(sum, 0)
   t.is(privatePages(path), 0)
   const before = privateMemory()
@@ -119,7 +119,7 @@ linux('the first store to a 1 GiB copy-on-write array costs a page, not a copy',
   // RssAnon counts what the engine does meanwhile as well: the bound tells a page from a copy of 1 GiB.
   t.true(one <= 16 * MIB, `the first store added ${one} bytes`)
   // 0.1 % of the pages, each at its start; the data begins 128 bytes into the first page.
-  for (let page = 1; page <= 262; page++) data[page * 1000 * 1024] = 1
+  for (let page = 1; page <= 262; page++) data.set(page * 1000 * 1024, 1)
   t.is(privatePages(path), 263 * 4096)
   const grown = privateMemory() - before
   t.true(grown <= 32 * MIB, `262 more added ${grown} bytes`)
@@ -132,7 +132,7 @@ linux("opening and reading in mode 'r' costs no private memory", async (t) => {
   const before = privateMemory()
   const a = await open(path)
   let sum = 0
-  for (const row of a.reshape([256, MIB])) sum += (row as MmapArray<'uint8'>).toTypedArray()[12345] as number
+  for (const row of a.reshape([256, MIB])) sum += (row as MmapArray<'uint8'>).get(12345)
   t.is(sum, 0)
   const grown = privateMemory() - before
   t.true(grown < 32 * MIB, `grown by ${grown} bytes`)

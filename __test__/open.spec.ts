@@ -78,7 +78,6 @@ const wrongOptions: [options: unknown, code: string, message: RegExp][] = [
   [{ strict: 1 }, 'ERR_INVALID_ARG_TYPE', /strict/],
   [{ backing: 'disk' }, 'ERR_INVALID_ARG_VALUE', /'auto', 'external', 'shared', 'wasm', 'window'/],
   [{ backing: 1 }, 'ERR_INVALID_ARG_TYPE', /backing/],
-  [{ backing: 'window' }, 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', /'window' is not there yet/],
   [{ backing: 'external', shared: true }, 'ERR_INVALID_ARG_VALUE', /shared: true/],
   [{ backing: 'shared', shared: false }, 'ERR_INVALID_ARG_VALUE', /shared: false/],
   [{ shared: 'yes' }, 'ERR_INVALID_ARG_TYPE', /shared/],

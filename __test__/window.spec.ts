@@ -459,6 +459,68 @@ linux('what is dropped is collected: windows, arrays that were not closed, and m
   t.is(mappings(path), 0)
 })
 
+/** Does something as if the runtime allowed no external buffers. */
+function caged<T>(run: () => T): T {
+  process.env.MMAP_NDARRAY_CAGE = 'on'
+  try {
+    return run()
+  } finally {
+    delete process.env.MMAP_NDARRAY_CAGE
+  }
+}
+
+test('where no external buffer is allowed: wasm, or elements that are copied', async (t) => {
+  const { path, a } = ramp(t, 20)
+  const first = caged(() => openSync(path, { backing: 'auto' }))
+  t.is(first.backing, process.platform === 'win32' ? 'window' : 'wasm')
+  t.throws(() => caged(() => openSync(path, { backing: 'external' })), {
+    code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM',
+    message: /'auto'/,
+  })
+  const large = join(folder(t), 'large.npy')
+  const rows = (100 * GIB) / 8192
+  const options = { reserve: false, backing: 'auto' } as const
+  const made = caged(() => createSync(large, { shape: [rows, 1024], dtype: 'float64' }, options))
+  t.is(made.backing, 'window')
+  made.set(rows - 1, 1023, 5)
+  t.deepEqual([made.get(rows - 1, 1023), made.get(0, 0), made.slice(-1).sumSync() as number], [5, 0, 5])
+  for (const each of [a, first, made]) each.close()
+})
+
+for (const dtype of ['float64', 'int64', 'bool', 'float16', 'bfloat16', 'uint8'] as const) {
+  test(`elements that are copied, ${dtype}: the same array, typed arrays as copies`, async (t) => {
+    const path = join(folder(t), 'a.mmap'.replace('mmap', dtype === 'bfloat16' ? 'raw' : 'npy'))
+    const raw = dtype === 'bfloat16' ? { format: 'raw' as const, dtype, shape: [3, 4] } : {}
+    createSync(path, { shape: [3, 4], dtype, fill: (dtype === 'int64' ? 1n : 1) as never }).close()
+    const [one, other] = [
+      caged(() => openSync(path, { ...raw, mode: 'r+', backing: 'window' })),
+      openSync(path, raw),
+    ]
+    const two = (dtype === 'int64' ? 2n : dtype === 'bool' ? 0 : 2) as never
+    one.set(1, 2, two)
+    t.deepEqual([one.get(1, 2), other.get(1, 2), one.get(0, 0)], [two, two, other.get(0, 0)])
+    const data = one.data as { length: number; get(at: number): unknown; set(at: number, x: unknown): void }
+    data.set(3, two)
+    t.deepEqual([data.length, data.get(3), data.get(12), data.get(-1), data.get(0.5)], [12, two, ...Array(3)])
+    one.pick(2).fill(two)
+    t.deepEqual(one.toArray(), other.toArray())
+    t.deepEqual(one.copy().toArray(), other.copy().toArray())
+    t.throws(() => one.toTypedArray(), { code: 'ERR_NOT_CONTIGUOUS', message: /copy: true/ })
+    t.deepEqual(one.toTypedArray({ copy: true }), other.toTypedArray({ copy: true }))
+    one.slice(null, 0).assign(one.slice(null, 2))
+    await one.flush()
+    one.appendSync(other.pick(1).copy())
+    t.deepEqual(one.get(3, 2), two)
+    const reader = caged(() => openSync(path, { ...raw, backing: 'window' }))
+    ;(reader.data as unknown as typeof data).set(0, two)
+    t.deepEqual(reader.get(2, 0), other.get(2, 0))
+    for (const each of [one, other, reader]) each.close()
+    t.deepEqual([data.length, data.get(0)], [0, undefined])
+    data.set(0, two)
+    t.throws(() => one.get(0, 0), { code: 'ERR_CLOSED' })
+  })
+}
+
 const transfer = 'transfer' in ArrayBuffer.prototype ? test : test.skip
 
 transfer('a window that somebody moves away: the array says so, and its file is safe', (t) => {

@@ -21,6 +21,13 @@ const CHOICES: readonly BackingChoice[] = ['auto', 'external', 'shared', 'wasm',
 /** The variable of the environment that is asked where no option says anything: for tests, and for a whole process. */
 const VARIABLE = 'MMAP_NDARRAY_BACKING'
 
+/** Bytes of a window: the most that every supported runtime takes. */
+const WINDOW = 2 ** 32
+/** What the bytes of a window have to be a multiple of: a page. */
+const WINDOW_UNIT = 4096
+/** The variable of the environment that asks for smaller windows: for tests. */
+const WINDOW_VARIABLE = 'MMAP_NDARRAY_WINDOW'
+
 /** What 'auto' tries, the best first. */
 const ORDER: readonly Backing[] = ['external', 'wasm', 'window']
 
@@ -64,6 +71,16 @@ function checkChoice(name: string, value: unknown): BackingChoice {
     throw invalidArgValue(name, `must be one of ${CHOICES.map(show).join(', ')}`, value)
   }
   return value as BackingChoice
+}
+
+/** Bytes of a window, as the environment asks, checked. */
+export function windowSize(): number {
+  const asked = process.env[WINDOW_VARIABLE]
+  if (!asked) return WINDOW
+  const size = /^\d+$/.test(asked) ? Number(asked) : 0
+  if (size > 0 && size <= WINDOW && size % WINDOW_UNIT === 0) return size
+  const reason = `must be a multiple of ${WINDOW_UNIT} up to ${WINDOW}, in bytes`
+  throw invalidArgValue(WINDOW_VARIABLE, reason, asked)
 }
 
 /** Throws ERR_TOO_LARGE where one buffer has to hold the array, and cannot, and for more bytes than numbers count. */

@@ -7,7 +7,7 @@
  * its contract.
  */
 import type { Handle } from './attach.js'
-import { type Backing, type BackingChoice, choose } from './backing.js'
+import { type Backing, type BackingChoice, choose, windowSize } from './backing.js'
 import {
   type ChecksumOptions,
   checkChecksum,
@@ -17,8 +17,9 @@ import {
   verifiedOf,
 } from './checksum.js'
 import { rowsOfChunk } from './chunks.js'
+import { CopiedStore, type ElementSource } from './copied.js'
 import { constructors, type DType, itemsizeOf } from './dtype.js'
-import { checkInteger } from './errors.js'
+import { checkInteger, isMmapError } from './errors.js'
 import {
   type AppendOptions,
   append,
@@ -40,7 +41,7 @@ import type { Format, Mode } from './open.js'
 import { awaited, checkAborted } from './reductions.js'
 import { type Data, dataViewStore, isStore } from './store.js'
 import { detach, overlay, release } from './wasm.js'
-import { Windows, windowSize } from './windows.js'
+import { Windows } from './windows.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -447,10 +448,37 @@ function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: 
   if (backing !== 'window') return over(native.buffer(shared), 0, facts)
   file.windows ??= windowsOf<D>(file, facts)
   const windows = file.windows as Windows<D>
-  const first = native.window(0, windows.size)
+  const first = firstOf(file, windows.size)
+  if (first === undefined) return new CopiedStore(elementsOf(file, facts), facts.dtype as D, units)
   // What was in several windows stays so: a store that somebody still holds may drop the first.
   const whole = !windows.hasStores && bytes <= first.byteLength
   return whole ? over(first, 0, facts) : windows.store(units, native.span(false))
+}
+
+/** The first window of an array; undefined where the runtime allows none. */
+function firstOf({ native }: MappedFile, size: number): ArrayBuffer | undefined {
+  try {
+    return native.window(0, size)
+  } catch (error) {
+    if (isMmapError(error, 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM')) return undefined
+    throw error
+  }
+}
+
+/** The elements of an array, each by a call of native code. */
+function elementsOf(file: MappedFile, { dtype }: NativeFacts): ElementSource {
+  const { native, mode } = file
+  const one = (offset: number) => ({ offset, shape: [], stride: [] })
+  return {
+    get closed() {
+      return file.closed
+    },
+    load: (index, bytes) => native.copyTo(one(index), bytes),
+    store: (index, bytes) => {
+      // There is no page of our own that could take it, as there is behind a buffer.
+      if (mode !== 'r') native.assignFrom(one(index), bytes, dtype, one(0))
+    },
+  }
 }
 
 /** The windows of an array, none of which is open yet. */

@@ -13,7 +13,7 @@ import {
   type TypedArray,
   type TypedArrayIn,
 } from './dtype.js'
-import { invalidArgValue, MmapError } from './errors.js'
+import { MmapError } from './errors.js'
 import { type Data, type DataViewStore, dataViewStore, type ElementStore, isStore } from './store.js'
 
 /** What gives windows of its bytes. */
@@ -38,24 +38,8 @@ export interface WindowLayout<D extends DType> {
   readonly pieces: readonly number[]
 }
 
-/** Bytes of a window: the most that every supported runtime takes. */
-const SIZE = 2 ** 32
 /** Windows that an array has at most. */
 export const MOST_WINDOWS = 32
-/** Sizes are multiples of this, in bytes. */
-const PAGE = 4096
-/** The variable of the environment that sets another size: for tests. */
-const VARIABLE = 'MMAP_NDARRAY_WINDOW'
-
-/** Bytes of a window as the environment asks, or as many as a runtime takes. */
-export function windowSize(): number {
-  const asked = process.env[VARIABLE]
-  if (!asked) return SIZE
-  const size = /^\d+$/.test(asked) ? Number(asked) : Number.NaN
-  if (size > 0 && size <= SIZE && size % PAGE === 0) return size
-  throw invalidArgValue(VARIABLE, `must be a multiple of ${PAGE} up to ${SIZE}, in bytes`, asked)
-}
-
 /** The windows of an array, which all stores of its elements share. */
 export class Windows<D extends DType = DType> {
   /** By number on the grid, the one that was used last at the end. */

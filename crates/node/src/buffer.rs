@@ -216,13 +216,17 @@ impl Drop for Reference {
     }
 }
 
-/// Makes an `ArrayBuffer` over a range of the mapping, or says why the runtime will not have it.
+/// Makes an `ArrayBuffer` over a range of the mapping, or says why the runtime will not have it. With `MMAP_NDARRAY_CAGE=on` in the
+/// environment none does: so tests see what happens in Electron.
 fn external_buffer(
     env: &Env,
     array: &DynMmapArray,
     lease: &Arc<Lease>,
     range: Range<usize>,
 ) -> CoreResult<sys::napi_value> {
+    if std::env::var_os("MMAP_NDARRAY_CAGE").is_some_and(|value| value == "on") {
+        return Err(refused(array, CAGED));
+    }
     let mapping = array.mapping();
     let len = range.len();
     let hint = owner(lease);
