@@ -23,6 +23,7 @@
 
 mod advice;
 pub mod array;
+pub mod checksum;
 pub mod commit;
 pub mod create;
 pub mod dirty;
@@ -49,6 +50,7 @@ mod sys;
 pub use advice::Advice;
 pub use array::{DynMmapArray, MmapArray, OpenOptions};
 
+pub use checksum::{BadBlock, Sums, Verified};
 pub use commit::{BegunCommit, Commit, CommitOptions};
 pub use create::{CreateOptions, Writer};
 pub use dirty::Tracking;
