@@ -76,6 +76,16 @@ export declare class NativeArray {
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
    */
   close(): void
+  /** Bytes that `checksum` goes through; with `verify` those that that one counts. */
+  checksumBytes(verify: boolean): number
+  /** Writes checksums of the file beside it, in blocks of so many bytes. */
+  checksumSync(block: number, threads?: number | undefined | null): void
+  /** Writes checksums of the file beside it without holding up the caller's thread. */
+  checksum(block: number, threads: number | undefined | null, job: NativeJob): Promise<void>
+  /** Compares the file with the checksums beside it. */
+  verifySync(threads?: number | undefined | null): NativeVerified
+  /** Compares the file with the checksums beside it without holding up the caller's thread. */
+  verify(threads: number | undefined | null, job: NativeJob): Promise<NativeVerified>
   /** Whether an element of `layout` is in a page that was stored to; null where only reading the data could tell. */
   dirty(layout: NativeLayout): boolean | null
   /** The positions of `layout` in pages that were stored to: start, stop, start, stop, ... */
@@ -362,6 +372,21 @@ export interface NativeSearchOptions {
   equalNan?: boolean
   /** The most threads to use. */
   threads?: number
+}
+
+/** What became of the blocks of an array. */
+export interface NativeVerified {
+  /** Bytes of a block. */
+  block: number
+  /** How many were looked at. */
+  blocks: number
+  /** How many of them are bad. */
+  damaged: number
+  /**
+   * Of each that is listed: its index, the first element and the one after the last, the first row and the one after the
+   * last; -1 for rows that there are not.
+   */
+  bad: Float64Array
 }
 
 /** Opens the array in a file without holding up the caller's thread. */

@@ -280,7 +280,10 @@ test('closed meanwhile: ERR_CLOSED at the next chunk', async (t) => {
   await t.throwsAsync(closing(), { code: 'ERR_CLOSED' })
 })
 
-test('pages that vanish: ERR_MAPPING_LOST, in the last chunk too', async (t) => {
+/** Windows shortens no file that is mapped, and replaces none. */
+const posix = process.platform === 'win32' ? test.skip : test
+
+posix('pages that vanish: ERR_MAPPING_LOST, in the last chunk too', async (t) => {
   const cases: [name: string, rows: number, at: number][] = [
     ['before the next is read', 128, 0],
     ['in the last', 1024, 0],

@@ -132,6 +132,16 @@ const PRINTED: readonly [args: string[], printed: string][] = [
     ['verify', NPZ, '--name', 'z', '--json'],
     `{"path":"${NPZ}","ok":true,"arrays":[{"name":"z","ok":true}]}\n`,
   ],
+  [['checksum', 'wide.npy'], 'wide.npy.blocksums: 48 bytes\n'],
+  [['verify', 'wide.npy'], 'wide.npy: ok, 1 block of 1048576 bytes (1.0 MiB) as the checksums say\n'],
+  [
+    ['checksum', 'raw.bin', ...RAW, '--block', '4096', '--json'],
+    '{"path":"raw.bin.blocksums","fileSize":48}\n',
+  ],
+  [
+    ['verify', 'raw.bin', ...RAW, '--json'],
+    '{"path":"raw.bin","ok":true,"arrays":[{"name":"","ok":true,"checksums":{"ok":true,"block":4096,"blocks":1,"damaged":0,"bad":[]}}]}\n',
+  ],
   [['--version'], `${manifest.version}\n`],
 ]
 
@@ -155,6 +165,8 @@ const REFUSED: readonly [args: string[], code: number, error: string][] = [
   [['head', fixture('npz', 'compressed.npz'), '--name', 'a'], 1, 'ERR_UNSUPPORTED_DTYPE'],
   [['verify', fixture('hostile', 'trailing_1.mmap')], 1, 'ERR_TRAILING_DATA'],
   [['info', fixture('hostile', 'cut_120.mmap')], 1, 'ERR_FILE_TOO_SHORT'],
+  [['checksum', 'text.txt'], 1, 'ERR_INVALID_MAGIC'],
+  [['checksum', 'f.npy', '--block', '1'], 2, 'ERR_OUT_OF_RANGE'],
   [['convert', 'f.npy', 'raw.bin'], 1, 'EEXIST'],
   [['convert', 'f.npy', 'no/such/folder.npy'], 1, 'ENOENT'],
   [['slice', 'f.npy', '2'], 2, 'ERR_OUT_OF_RANGE'],
@@ -183,7 +195,7 @@ test('what is refused: one line, with a code', async (t) => {
 test('the help names every command and option', async (t) => {
   const { code, stdout } = await cli(root, '--help')
   t.is(code, 0)
-  for (const word of 'info head slice stat convert verify --json --name --dtype --shape --offset --strides --rows --format --order --overwrite --version'.split(
+  for (const word of 'info head slice stat convert checksum verify --json --name --dtype --shape --offset --strides --rows --format --order --overwrite --block --version'.split(
     ' ',
   )) {
     t.true(stdout.includes(word), word)
@@ -222,6 +234,30 @@ test('convert: every format and order, parts, and what is there already', async 
   const replaced = await cli(dir, 'convert', 'part', 'f.mmap', '--overwrite', '--json')
   t.is(replaced.stdout, '{"path":"f.mmap","dtype":"float32","shape":[2,2],"fileSize":80}\n')
   equal('f.mmap', {}, source.slice(null, '1:'))
+})
+
+test('verify with checksums: which blocks, and what is in them', async (t) => {
+  const dir = files(t)
+  const path = join(dir, 'big.npy')
+  createSync(path, { shape: [300, 100], dtype: 'float32' }).close()
+  await cli(dir, 'checksum', 'big.npy', '--block', '4096')
+  const bytes = readFileSync(path)
+  for (const at of [20_000, 21_000]) bytes.writeUInt8(1, at)
+  writeFileSync(path, bytes)
+  const found = await cli(dir, 'verify', 'big.npy')
+  t.deepEqual(found, {
+    code: 1,
+    signal: null,
+    stderr: '',
+    stdout: `big.npy: 2 of 30 blocks of 4096 bytes (4.0 KiB) not as the checksums say
+  block 4, from byte 16384 on, elements 4064 to 5087, rows 40 to 50
+  block 5, from byte 20480 on, elements 5088 to 6111, rows 50 to 61
+`,
+  })
+  writeFileSync(`${path}.blocksums`, 'x')
+  const { code, stdout, stderr } = await cli(dir, 'verify', 'big.npy')
+  t.deepEqual([code, stdout], [1, 'big.npy: ERR_INVALID_HEADER\n'])
+  t.regex(stderr, /^mmap-ndarray: ERR_INVALID_HEADER: .*big\.npy\.blocksums: .*\n$/)
 })
 
 const canMount = process.platform === 'linux' && mayMount('a file whose pages cannot be had')

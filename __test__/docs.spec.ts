@@ -115,7 +115,7 @@ test('every console block has a block of TypeScript before it', (t) => {
 })
 
 /** Pages that are written elsewhere and join later. */
-const TO_COME = ['docs/benchmarks.md', 'docs/electron.md']
+const TO_COME = ['docs/benchmarks.md']
 
 test('every link inside the project leads to a file, and to a heading of it', (t) => {
   const headings = (page: string) =>

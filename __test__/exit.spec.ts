@@ -130,8 +130,8 @@ linux(
       anon: after.anon - before.anon, maps: after.maps - before.maps, files: after.files - before.files,
       seen: during.files - before.files, heap: heap.length,
     }))`
-    const { stdout, stderr } = await runScript(script, zeros(t))
-    t.is(stderr, '')
+    const { stdout, ...ended } = await runScript(script, zeros(t))
+    t.deepEqual(ended, { stderr: '', code: 0, signal: null })
     const found = JSON.parse(stdout)
     t.like(found, { files: 0, seen: 200 })
     // The heap breathes by some MiB; the least that one forgotten array takes would be twice as much.

@@ -56,6 +56,16 @@ test('the exports of adapters', async (t) => {
   ])
 })
 
+test('the exports of electron, and of renderer', async (t) => {
+  t.deepEqual(Object.keys(await import('../src/electron.js')), ['createProtocolHandler'])
+  t.deepEqual(Object.keys(await import('../src/renderer.js')).sort(), [
+    'MmapError',
+    'NdView',
+    'isMmapError',
+    'readResponse',
+  ])
+})
+
 test('publint finds nothing', async (t) => {
   const { code, stdout, stderr } = await run(process.execPath, [
     bin('publint', 'src/cli.js'),

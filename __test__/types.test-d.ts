@@ -12,6 +12,7 @@ import {
   toTensorArgs,
 } from '../src/adapters.js'
 import { type attach, attachSync, type Handle } from '../src/attach.js'
+import type { BadBlock, Verified } from '../src/checksum.js'
 import { createSync } from '../src/create.js'
 import type { DType, ScalarOf, TypedArrayOf, ValueOf } from '../src/dtype.js'
 import { isMmapError, type MmapErrorCode } from '../src/errors.js'
@@ -333,3 +334,17 @@ file64.appendSync([1n])
 file64.appendSync([1])
 // @ts-expect-error: no such option
 file32.resizeSync(1, { durable: true })
+
+// Checksums
+same<ReturnType<typeof file32.checksum>, Promise<void>>(true)
+same<ReturnType<typeof file32.verify>, Promise<Verified>>(true)
+file32.checksumSync({ block: 4096, threads: 2 })
+const { ok, bad } = file32.verifySync({ onProgress: (done, total) => same<typeof done, typeof total>(true) })
+same<typeof ok, boolean>(true)
+same<typeof bad, readonly BadBlock[]>(true)
+const badRows = bad[0]?.rows
+same<typeof badRows, readonly [start: number, stop: number] | undefined>(true)
+// @ts-expect-error: the sidecar says it
+file32.verify({ block: 4096 })
+// @ts-expect-error: of the file, not of a view
+file32.slice(0).checksum()

@@ -296,7 +296,7 @@ shell('no room for another memory: ERR_TOO_LARGE with the way out, and what is o
     const error = fill()
     const many = kept.length
     console.log(error.code, error.path === path, /Close other arrays.*backing 'window'/.test(error.message))
-    console.log(many > 1, kept.every((a) => a.get(5) === 5), openSync(path).backing)
+    console.log(many > 1, kept.every((a) => a.get(5) === 5), openSync(path, { backing: 'external' }).backing)
     // Closing makes room, and so does forgetting.
     kept.pop().close()
     fill()

@@ -1,5 +1,15 @@
 /** What Windows does differently: files that are in use, and what it calls a path. */
-import { existsSync, readdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs'
+import {
+  existsSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -44,6 +54,31 @@ windows('a file that is open is not removed', (t) => {
   a.close()
   unlinkSync(path)
   t.false(existsSync(path))
+})
+
+windows('a file that is open is not made shorter, and can be renamed', (t) => {
+  const path = ones(t)
+  const a = openSync(path)
+  t.throws(() => truncateSync(path, 200))
+  t.is(a.get(99_999), 1)
+  renameSync(path, `${path}.old`)
+  t.is(a.get(99_998), 1)
+  a.close()
+  t.is(statSync(`${path}.old`).size, 800_128)
+})
+
+// Windows maps from multiples of 64 KiB on, others from those of a page.
+test('data starts at any byte', (t) => {
+  const path = join(folder(t), 'a.bin')
+  const bytes = Uint8Array.from({ length: 200_000 }, (_, i) => i % 251)
+  writeFileSync(path, bytes)
+  for (const offset of [1, 4095, 4096, 65_535, 65_536, 65_537, 131_072, 199_999]) {
+    for (const mode of ['r', 'r+', 'c'] as const) {
+      const a = openSync(path, { format: 'raw', dtype: 'uint8', offset, mode })
+      t.deepEqual([a.size, a.get(0), a.get(a.size - 1)], [200_000 - offset, bytes[offset], bytes[199_999]])
+      a.close()
+    }
+  }
 })
 
 windows('a file that is open is not replaced, or its array keeps its contents', async (t) => {

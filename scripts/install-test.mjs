@@ -1,7 +1,7 @@
-// `npm run test:install [-- FOLDER]`: the packages as a user gets them, from `npm install` in an empty folder on.
+// `npm run test:install [-- --pack=FOLDER]`: the packages as a user gets them, from `npm install` in an empty folder on.
 //
-// The main package and those of the platforms are packed as a release packs them, or are the tarballs in FOLDER, and are
-// served by a registry on the loopback. What runs sees Node.js on its PATH and nothing else: no Rust, no compiler; and no
+// The main package and those of the platforms are packed as a release packs them, and are served by a registry on the
+// loopback; with FOLDER the tarballs are kept there, and every binary has to be in npm/. What runs sees Node.js on its PATH and nothing else: no Rust, no compiler; and no
 // script of a package runs. Which platform package npm picks is asked for every platform. Where the binary of one was
 // not built, an empty file takes its place here: npm looks into none, and only the one of this system is loaded.
 import { spawn } from 'node:child_process'
@@ -26,7 +26,8 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
 const { name: NAME, napi } = JSON.parse(readFileSync('package.json', 'utf8'))
 const platforms = readdirSync('npm')
-const here = platforms.find((platform) => existsSync(`${napi.binaryName}.${platform}.node`))
+const here = hostPlatform()
+const kept = process.argv.find((word) => word.startsWith('--pack='))?.slice(7)
 const fixture = resolve('crates/core/tests/fixtures/npy/lei4_C.npy')
 const temp = mkdtempSync(join(tmpdir(), 'mmap-ndarray-install-'))
 process.on('exit', () => rmSync(temp, { recursive: true, force: true }))
@@ -37,6 +38,17 @@ console.log(a.dtype, a.shape.join('x'), a.get(0, 0), String(a.sumSync()))
 a.close()`
 /** As numpy says. */
 const PRINTED = 'int32 4x3 -685 4279'
+
+/** The platform of this system: where no binary lies beside the loader, the one that its libc says. */
+function hostPlatform() {
+  const beside = platforms.find((platform) => existsSync(`${napi.binaryName}.${platform}.node`))
+  if (beside) return beside
+  const abi = {
+    linux: process.report.getReport().header.glibcVersionRuntime ? '-gnu' : '-musl',
+    win32: '-msvc',
+  }
+  return `${process.platform}-${process.arch}${abi[process.platform] ?? ''}`
+}
 
 let count = 0
 function report(title, failure) {
@@ -82,16 +94,18 @@ const withNpm = (...args) => [process.execPath, [npm, ...args]]
 
 /** Packs what a release would: `napi pre-publish` writes the optional dependencies, into a copy. */
 async function pack() {
-  const [stage, tarballs] = [join(temp, 'stage'), join(temp, 'tarballs')]
-  mkdirSync(tarballs)
+  const [stage, tarballs] = [join(temp, 'stage'), kept ? resolve(kept) : join(temp, 'tarballs')]
+  mkdirSync(tarballs, { recursive: true })
   for (const path of ['package.json', 'README.md', 'LICENSE', 'index.js', 'index.d.ts', 'dist', 'npm']) {
     cpSync(path, join(stage, path), { recursive: true })
   }
   for (const platform of platforms) {
     const file = `${napi.binaryName}.${platform}.node`
     const target = join(stage, 'npm', platform, file)
+    if (existsSync(target)) continue
+    if (kept) throw new Error(`${file} is not in npm/${platform}; download or build it first`)
     if (existsSync(file)) cpSync(file, target)
-    else if (!existsSync(target)) writeFileSync(target, '')
+    else writeFileSync(target, '')
   }
   const cli = resolve('node_modules/@napi-rs/cli/dist/cli.js')
   const prePublish = [cli, 'pre-publish', '-t', 'npm', '--no-gh-release', '--skip-optional-publish']
@@ -103,7 +117,7 @@ async function pack() {
   return tarballs
 }
 
-const registry = await serve(process.argv[2] ? resolve(process.argv[2]) : await pack())
+const registry = await serve(await pack())
 
 /** `npm install` in an empty folder; the platform packages that it put there. */
 async function install(folder, ...options) {

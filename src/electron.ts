@@ -31,7 +31,7 @@ export interface ProtocolOptions {
 }
 
 /** An array, a view of one, or several of them by name. */
-export type Arrays = MappedView | Readonly<Record<string, MappedView>>
+export type ServedArrays = MappedView | Readonly<Record<string, MappedView>>
 
 /** Answers one request; what `protocol.handle` takes. */
 export type ProtocolHandler = (request: Request) => Promise<Response>
@@ -60,7 +60,7 @@ const LONGEST = 4096
  *
  * Throws ERR_INVALID_ARG_TYPE for what is no open array, and for options of another type.
  */
-export function createProtocolHandler(arrays: Arrays, options?: ProtocolOptions): ProtocolHandler {
+export function createProtocolHandler(arrays: ServedArrays, options?: ProtocolOptions): ProtocolHandler {
   checkArrays(arrays)
   const cors = corsOf(options)
   return async (request) => {
@@ -109,7 +109,11 @@ class Refused extends Error {
   }
 }
 
-async function answer(arrays: Arrays, request: Request, cors: Record<string, string>): Promise<Response> {
+async function answer(
+  arrays: ServedArrays,
+  request: Request,
+  cors: Record<string, string>,
+): Promise<Response> {
   const { method, signal } = request
   signal.throwIfAborted()
   const allow = { Allow: 'GET, HEAD' }
@@ -146,7 +150,7 @@ async function answer(arrays: Arrays, request: Request, cors: Record<string, str
 }
 
 /** The array that a path names, and whether its elements are asked for; undefined for the list of several. */
-function find(arrays: Arrays, pathname: string): [array: MappedView | undefined, isData: boolean] {
+function find(arrays: ServedArrays, pathname: string): [array: MappedView | undefined, isData: boolean] {
   const parts = pathname.split('/').slice(1)
   const isSingle = arrays instanceof MappedView
   const name = isSingle || parts[0] === '' ? undefined : decoded(parts.shift() as string)

@@ -5,6 +5,7 @@
  */
 export { type AttachOptions, attach, attachSync, type Handle } from './attach.js'
 export type { Backing, BackingChoice } from './backing.js'
+export type { BadBlock, ChecksumOptions, Verified, VerifyOptions } from './checksum.js'
 export type { ChunkOptions } from './chunks.js'
 export type { CommitOptions, ElementRange, SaveOptions } from './commit.js'
 export { type CreateOptions, type CreateSource, create, createSync } from './create.js'

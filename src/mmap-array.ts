@@ -3,10 +3,19 @@
  * MmapArray: the whole file, with a mode, a path and a life.
  *
  * What does not change while a file is open is kept here, because a native call costs as much as summing a thousand
- * numbers. What identifies the array survives `close()`.
+ * numbers. What identifies the array survives `close()`. Past 400 lines: each operation has two methods, and each method
+ * its contract.
  */
 import type { Handle } from './attach.js'
 import { type Backing, type BackingChoice, choose, windowSize } from './backing.js'
+import {
+  type ChecksumOptions,
+  checkChecksum,
+  checkVerify,
+  type Verified,
+  type VerifyOptions,
+  verifiedOf,
+} from './checksum.js'
 import { rowsOfChunk } from './chunks.js'
 import { CopiedStore, type ElementSource } from './copied.js'
 import { constructors, type DType, itemsizeOf } from './dtype.js'
@@ -26,9 +35,10 @@ import {
 import { Axes, sizeOf } from './layout.js'
 import { MappedFile, MappedView } from './mapped-view.js'
 import { Memory } from './memory.js'
-import { type NativeArray, type NativeFacts, tracking } from './native.js'
+import { type NativeArray, type NativeFacts, NativeJob, tracking } from './native.js'
 import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
+import { awaited, checkAborted } from './reductions.js'
 import { type Data, dataViewStore, isStore } from './store.js'
 import { detach, overlay, release } from './wasm.js'
 import { Windows } from './windows.js'
@@ -265,6 +275,69 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     const changed = this.file.native.refresh()
     if (changed) this.restate()
     return changed
+  }
+
+  /**
+   * Writes checksums of the file, header included, in blocks of `block` bytes to `path` + '.blocksums': whole or not at all, in
+   * the place of those that are there. They are small, 8 MiB for a file of 1 TiB; `onProgress` counts bytes.
+   *
+   * They are of the file as others read it: what is stored in mode 'c', or through `data` in 'r', is not in them before
+   * `commit`; what is stored in 'r+' is, flushed or not, and may or may not be if it is stored meanwhile. Any mode will do; the
+   * folder has to be writable. Every later change of the file makes them out of date: make them again then.
+   *
+   * Rejects with ERR_STALE when the path names another file, or the length changes meanwhile; EEXIST when something else than
+   * checksums has their name; the OS's errors (ENOSPC, EACCES); ERR_MAPPING_LOST, ERR_CLOSED, ABORT_ERR, and Node's codes for
+   * wrong options. What was there is there then.
+   */
+  async checksum(options?: ChecksumOptions): Promise<void> {
+    const { block, threads, work } = checkChecksum(options)
+    this.alive()
+    const { native } = this.file
+    const total = work.onProgress ? native.checksumBytes(false) : 0
+    await this.file.follow(total, work, (run) => {
+      const job = new NativeJob()
+      return awaited(job, run(native.checksum(block, threads, job)))
+    })
+  }
+
+  /** Writes checksums of the file before it returns; throws what `checksum` rejects with. */
+  checksumSync(options?: ChecksumOptions): void {
+    const { block, threads, work } = checkChecksum(options)
+    checkAborted(work.signal)
+    const { native } = this.alive().file
+    const total = work.onProgress ? native.checksumBytes(false) : 0
+    native.checksumSync(block, threads)
+    if (total > 0) work.onProgress?.(total, total)
+  }
+
+  /**
+   * Compares the file with its checksums, and names the blocks that are not as they were in coordinates of this array.
+   *
+   * Of an npy or mmap file opened without `name` all blocks are looked at, its header and what follows the array among them;
+   * otherwise those that hold bytes of this array: one sidecar is for all arrays of a file. A block that the storage does not
+   * deliver (EIO) is bad. The file itself is read, whatever was stored in mode 'c'. `onProgress` counts bytes.
+   *
+   * Rejects with ENOENT when there are no checksums (`path` is theirs), ERR_INVALID_HEADER and ERR_UNSUPPORTED_VERSION when they
+   * are damaged or none, ERR_STALE when they are of a file of another length (after `append`, for instance) or the path names
+   * another file, ERR_MAPPING_LOST, ERR_CLOSED, ABORT_ERR, and Node's codes for wrong options.
+   */
+  async verify(options?: VerifyOptions): Promise<Verified> {
+    const { threads, work } = checkVerify(options)
+    this.alive()
+    const { native } = this.file
+    const total = work.onProgress ? native.checksumBytes(true) : 0
+    return verifiedOf(await this.file.followNative(total, work, (job) => native.verify(threads, job)))
+  }
+
+  /** Compares the file with its checksums before it returns; throws what `verify` rejects with. */
+  verifySync(options?: VerifyOptions): Verified {
+    const { threads, work } = checkVerify(options)
+    checkAborted(work.signal)
+    const { native } = this.alive().file
+    const total = work.onProgress ? native.checksumBytes(true) : 0
+    const verified = verifiedOf(native.verifySync(threads))
+    if (total > 0) work.onProgress?.(total, total)
+    return verified
   }
 
   private growing(): Growing {

@@ -26,6 +26,7 @@ export {
   type NativeReduced,
   type NativeReduceOptions,
   type NativeSearchOptions,
+  type NativeVerified,
   type NativeWriter,
   open as openNative,
   openSync as openNativeSync,

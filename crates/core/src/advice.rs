@@ -184,7 +184,7 @@ impl DynMmapArray {
 /// The pages that a view touches: ranges of bytes from the start of the mapping's first page on, in ascending order, each
 /// of whole pages and apart from the next.
 #[derive(Clone, Debug)]
-struct Pages {
+pub(crate) struct Pages {
     /// Byte where the first block starts.
     first: usize,
     /// Bytes of a block, all of whose pages are touched.
@@ -203,7 +203,7 @@ struct Pages {
 impl Pages {
     /// The pages in a mapping, given by its address and length, that elements of some bytes, `unit` bytes apart by the layout,
     /// lie in; `None` for a layout that leaves the mapping.
-    fn new(
+    pub(crate) fn new(
         (address, len): (usize, usize),
         page: usize,
         layout: &Layout,

@@ -222,7 +222,7 @@ pub enum Error {
     },
 
     /// The file was made longer or shorter by somebody else, or is another array now.
-    #[error("{}the file is not as this array knows it: {reason}", At(path))]
+    #[error("{}the file is not as it was: {reason}", At(path))]
     Outdated {
         /// The file.
         path: PathBuf,

@@ -1,7 +1,8 @@
 //! Array files larger than memory as ndarrays: memory-mapped, in read-only, read-write and copy-on-write modes.
 //!
-//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds those of numpy and safetensors and files that say nothing of themselves. It knows nothing of
-//! Node.js; the npm package `mmap-ndarray` is one of its callers.
+//! This carries on `MmapArray` of scirs2-core, reads and writes its file format, and adds those of numpy and safetensors
+//! and files that say nothing of themselves. It knows nothing of Node.js; the npm package `mmap-ndarray` is one of its
+//! callers.
 //!
 //! ```
 //! use mmap_ndarray_core::MmapArray;
@@ -21,8 +22,14 @@
 //! path or a mapping, and are the only place where a hostile file is refused. No safe function makes a Rust reference
 //! to mapped bytes, because another process may write them: see [`mapping::Mapping`].
 
+// The README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod advice;
 pub mod array;
+pub mod checksum;
 pub mod commit;
 pub mod create;
 pub mod dirty;
@@ -49,6 +56,7 @@ mod sys;
 pub use advice::Advice;
 pub use array::{DynMmapArray, MmapArray, OpenOptions};
 
+pub use checksum::{BadBlock, Sums, Verified};
 pub use commit::{BegunCommit, Commit, CommitOptions};
 pub use create::{CreateOptions, Writer};
 pub use dirty::Tracking;

@@ -565,6 +565,7 @@ impl Mapping {
     }
 
     /// As `retire`; lent pages are left alone unless they are known to be `there`.
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "no pages are lent here"))]
     fn let_go(&self, there: bool) -> io::Result<()> {
         let mut backing = self.backing();
         let Some(file) = backing.file.clone() else {

@@ -18,6 +18,10 @@
 //! An array that no one buffer can hold is seen through windows: buffers over parts of the mapping, each with the same life as
 //! the buffer of a whole one, but that it may be detached earlier to make room for another.
 //!
+//! A runtime that refuses external memory gets the file mapped over memory of its own, that of a WebAssembly.Memory which
+//! TypeScript makes, keeps and detaches ([`overlay`]). V8 unmaps it when it is collected, whatever is mapped there, and may have
+//! done so before a finalizer runs: that finalizer ends nothing but the bookkeeping.
+//!
 //! A `SharedArrayBuffer` cannot be detached, and lives on in every environment that it was posted to. It owns the lease
 //! until the last of them has let go of it, which may be on any thread.
 

@@ -16,6 +16,7 @@
 
 pub mod array;
 mod buffer;
+pub mod checksum;
 pub mod commit;
 pub mod convert;
 pub mod error;

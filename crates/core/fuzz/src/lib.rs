@@ -7,18 +7,21 @@
 
 use std::io::Cursor;
 
+use mmap_ndarray_core::checksum::BLOCK_SIZES;
 use mmap_ndarray_core::format::{self, sniff, write_header};
 use mmap_ndarray_core::kernel::{RawView, assign, fill};
 use mmap_ndarray_core::layout::{byte_count, element_count};
 use mmap_ndarray_core::{
-    ByteOrder, DType, ElementType, Entry, Error, Format, Header, Layout, Order, Raw, Request, Result,
+    ByteOrder, Control, DType, ElementType, Entry, Error, Format, Header, Layout, Order, Raw, Request,
+    Result, Sums,
 };
+use twox_hash::XxHash3_64;
 
 /// Takes any input and panics where something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("mmap", mmap),
     ("npy", npy),
     ("npy_text", npy_text),
@@ -29,6 +32,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("layout", layout),
     ("dtype", dtype),
     ("write", write),
+    ("blocksums", blocksums),
 ];
 
 /// Elements up to which what a layout reaches is walked.
@@ -160,10 +164,34 @@ pub fn write(input: &[u8]) {
         Err(error) => return assert_told(&error),
     };
     let header = open(&bytes, u64::MAX, &Request::default()).unwrap();
-    assert_eq!((header.format(), header.element()), (format, element));
+    // An mmap file knows one byte order, whichever was asked for.
+    let byte_order = if format == Format::Mmap { ByteOrder::Little } else { element.byte_order };
+    assert_eq!((header.format(), header.element()), (format, ElementType { byte_order, ..element }));
     assert_eq!(whole(&header), shape);
     assert_eq!(header.data_offset(), bytes.len() as u64);
     assert_eq!(write_header(format, element, whole(&header), order).unwrap(), bytes);
+}
+
+/// A sidecar of checksums, as it is and with the hash that it should have.
+pub fn blocksums(sidecar: &[u8]) {
+    let own = |bytes: &[u8]| XxHash3_64::oneshot(bytes).to_le_bytes();
+    let sealed = [sidecar, &own(sidecar)].concat();
+    for bytes in [sidecar, &sealed] {
+        let len = bytes.len() as u64;
+        // It may have become shorter or longer since its length was asked for.
+        for len in [len, len.saturating_mul(2).saturating_add(1), len.saturating_sub(1)] {
+            match Sums::read(&mut &*bytes, len, Control::default()) {
+                Ok(sums) => {
+                    assert_eq!((sums.sidecar_len(), sums.blocks() * 8 + 40), (len, len));
+                    assert!(BLOCK_SIZES.contains(&sums.block()));
+                    assert_eq!(sums.blocks(), sums.covered().div_ceil(sums.block()));
+                    let (rest, last) = bytes[..len as usize].split_at(len as usize - 8);
+                    assert_eq!(last, own(rest));
+                }
+                Err(error) => assert_told(&error),
+            }
+        }
+    }
 }
 
 /// What holds of a file, whatever its bytes, read as of `format` and as of what it says itself.

@@ -69,12 +69,16 @@ pub(super) fn share<R: Send>(
         None if chunks.saturating_mul(CHUNK) >= LARGE => *CORES,
         Some(_) | None => 1,
     };
-    let work = || work(&next);
+    crowd(threads.min(chunks), || work(&next))
+}
+
+/// Does `work` on so many threads at once, the caller's among them; gives what each of them gives.
+pub(crate) fn crowd<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+    let work = &work;
     thread::scope(|scope| {
         // One thread less is no reason to fail.
-        let others: Vec<_> = (1..threads.min(chunks))
-            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
+        let others: Vec<_> =
+            (1..threads).filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let mut given = vec![work()];
         for other in others {
             given.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

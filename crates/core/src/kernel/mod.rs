@@ -6,7 +6,7 @@
 //! turns any layout into as few and as long straight lines as it has.
 
 mod copy;
-mod crew;
+pub(crate) mod crew;
 mod element;
 mod fill;
 mod reduce;

@@ -11,6 +11,7 @@
 
 mod advice;
 mod array;
+mod checksum;
 mod commit;
 mod create;
 mod create_faults;
