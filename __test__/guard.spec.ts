@@ -6,7 +6,9 @@ import { readFileSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync, openSync } from 'mmap-ndarray'
-import { backing, type Ended, folder, mayMount, mounting, root, run } from './helpers.js'
+import { backing, type Ended, folder, mayMount, mounting, root, run, wholeInOneWindow } from './helpers.js'
+
+wholeInOneWindow()
 
 const posix = process.platform === 'win32' ? test.skip : test
 

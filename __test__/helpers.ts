@@ -279,6 +279,11 @@ export function parseValue(text: string, dtype: string): number | bigint {
   return /int64|[iu]8|i64/.test(dtype) ? BigInt(text) : Number(text)
 }
 
+/** For specs of what happens to the typed array of a whole array: windows that hold any of theirs. */
+export function wholeInOneWindow(): void {
+  delete process.env.MMAP_NDARRAY_WINDOW
+}
+
 /**
  * The elements of `data` by their index in it, past the checks of views: of a typed array, and of the element store that an array
  * in windows has.

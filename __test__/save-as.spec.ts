@@ -25,7 +25,7 @@ for (const [name, view] of VIEWS) {
     const dir = folder(t)
     createSync(join(dir, 'a.npy'), { shape: [60, 40, 50], dtype: 'float32' }).close()
     const a = openSync(join(dir, 'a.npy'), { mode: 'c', dtype: 'float32' })
-    a.toTypedArray().set(ramp(a.size))
+    a.reshape([-1]).assign(ramp(a.size))
     const source = view(a)
     for (const [file, options] of [
       ['c.npy', {}],

@@ -1,9 +1,9 @@
 /**
  * Windows: elements that no one buffer can hold, through buffers over parts of them.
  *
- * The windows lie on a fixed grid and are made when something in them is asked for. There are a bounded number of them;
- * the one that was used longest ago makes room for a new one, and is detached: typed arrays of it have length 0 then, and never show
- * other elements. Where it can be, a line of the grid is one between rows, so that a row lies in one window.
+ * The windows lie on a fixed grid and are made when something in them is asked for. There is a bounded number of them: the
+ * one that was used longest ago makes room for a new one, and is detached. Typed arrays of it have length 0 then, and never
+ * show other elements. Where they can, the lines of the grid lie between rows, so that each row is in one window.
  */
 import {
   constructors,
@@ -40,6 +40,7 @@ export interface WindowLayout<D extends DType> {
 
 /** Windows that an array has at most. */
 export const MOST_WINDOWS = 32
+
 /** The windows of an array, which all stores of its elements share. */
 export class Windows<D extends DType = DType> {
   /** By number on the grid, the one that was used last at the end. */
@@ -64,8 +65,8 @@ export class Windows<D extends DType = DType> {
   }
 
   /**
-   * A store of `count` positions. `room` is how many bytes the source has: where that has changed the bytes are in other memory, and the
-   * windows are left to those who hold them.
+   * A store of `count` positions. `room` is how many bytes the source has: where that has changed they are in other memory,
+   * and the windows are left to those who hold them.
    */
   store(count: number, room: number): WindowStore<D> {
     if (room !== this.room) this.held.clear()
@@ -88,7 +89,7 @@ export class Windows<D extends DType = DType> {
       const { dtype, unit, littleEndian } = this.layout
       const buffer = this.source.open(n * size, size)
       const bytes = Math.min(size, buffer.byteLength)
-      const count = Math.floor((bytes - itemsizeOf(dtype)) / unit) + 1
+      const count = Math.max(0, Math.floor((bytes - itemsizeOf(dtype)) / unit) + 1)
       found = dataViewStore(dtype, buffer, 0, count, littleEndian, unit) as DataViewStore<D>
     } else {
       held.delete(n)
@@ -191,7 +192,10 @@ export class WindowStore<D extends DType = DType> implements ElementStore<Scalar
     this.end = Math.min(this.first + store.length, this.count)
   }
 
-  /** Does something with the store that holds an element: its window, or for one that lies across a line a copy of its bytes. */
+  /**
+   * Does something with the store that has an element, which may change it: the window, or a copy of the bytes of one that
+   * lies across a line.
+   */
   private reach<R>(
     index: number,
     use: (store: ElementStore<ScalarOf<D>>, at: number) => R,

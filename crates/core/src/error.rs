@@ -21,7 +21,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a call.
-    #[error("{}: {}, {syscall} '{}'", crate::sys::error_name(source), crate::sys::error_text(source), path.display())]
+    #[error("{}: {}, {syscall} '{}'{}", crate::sys::error_name(source), crate::sys::error_text(source), path.display(), hint(syscall, source))]
     Io {
         /// The system call, by its libuv name (`open`, `mmap`, `ftruncate`, …).
         syscall: &'static str,
@@ -485,6 +485,15 @@ impl fmt::Display for NameReason<'_> {
             0 => Ok(()),
             more => write!(f, ", and {more} more, which `list` names"),
         }
+    }
+}
+
+/// What to do about a refusal of the system that does not say it itself.
+fn hint(syscall: &str, error: &io::Error) -> &'static str {
+    if syscall == "mmap" && crate::sys::error_name(error) == "ENODEV" {
+        ". Its file system maps no files: copy the file to another one, and open it there"
+    } else {
+        ""
     }
 }
 
