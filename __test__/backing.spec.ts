@@ -56,7 +56,9 @@ test('an array that outgrows what it has goes on from there, and never back', (t
   const tried: Backing[] = []
   t.is(choose('auto', taking({ wasm: LARGE }, tried), 'wasm')[0], 'window')
   t.is(choose('auto', taking({}, tried), 'window')[0], 'window')
-  t.throws(() => choose('external', taking({ external: LARGE }, tried), 'external'), { message: /no external/ })
+  t.throws(() => choose('external', taking({ external: LARGE }, tried), 'external'), {
+    message: /no external/,
+  })
   t.deepEqual(tried, ['wasm', 'window', 'window', 'external'])
 })
 
