@@ -5,7 +5,7 @@
 //   node scripts/backings.mjs wasm [--all]    one of them
 //
 // 'external' is the ordinary run of `npm test`. A run takes two minutes of two processors, which is why `npm test` makes one
-// for each backing; on the other versions it runs the specs of the backings themselves (wasm.spec.ts).
+// for each backing; on the other versions it runs the specs of the backings themselves (wasm.spec.ts, window.spec.ts).
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,11 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 /** The backings that can be forced, with what else is in the environment of their runs. */
 const BACKINGS = {
   wasm: {},
+<<<<<<< HEAD
   // Small, so that larger arrays have many of them.
+=======
+  // The smallest windows there are: most arrays have several.
+>>>>>>> main
   window: { MMAP_NDARRAY_WINDOW: '65536' },
 }
 

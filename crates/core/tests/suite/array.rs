@@ -271,7 +271,7 @@ fn elements_that_cannot_be_read_in_place_are_copied() {
     assert_eq!(values.shape(), &[2, 2, 3]);
     assert_eq!(values[[0, 0, 0]].to_bits(), (-22.5_f32).to_bits());
     assert!(values[[0, 0, 2]].is_nan());
-    assert!(matches!(big.typed::<f32>(), Err(Error::NotContiguous { .. })));
+    assert_eq!(big.typed::<f32>().is_ok(), cfg!(target_endian = "big"));
 }
 
 #[test]

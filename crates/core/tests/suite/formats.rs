@@ -4,7 +4,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use mmap_ndarray_core::format::{self, sniff, write_header};
 use mmap_ndarray_core::layout::byte_count;
-use mmap_ndarray_core::{DType, ElementType, Format, Order, Request};
+use mmap_ndarray_core::{ByteOrder, DType, ElementType, Format, Order, Request};
 use proptest::prelude::*;
 
 use crate::fuzz::targets::assert_sound;
@@ -189,10 +189,12 @@ fn what_is_written_is_read_back() {
         let header = read_alone(&bytes).unwrap();
         assert_sound(&header, u64::MAX);
         let whole = &header.shape()[..shape.len()];
+        // An mmap file has one byte order, on machines of the other one too.
+        let byte_order = if format == Format::Mmap { ByteOrder::Little } else { element.byte_order };
+        let element = ElementType { byte_order, ..element };
         prop_assert_eq!((header.format(), header.element(), whole), (format, element, &*shape));
         prop_assert_eq!(order_of(&header), Some(order.canonical(&shape)));
         prop_assert_eq!(header.data_offset(), bytes.len() as u64);
-        prop_assert!(header.byte_order().is_native());
         prop_assert_eq!(bytes.len() % 64, 0);
         prop_assert!(header.check_file_len(header.file_len(), true).is_ok());
         Ok(())
