@@ -52,6 +52,16 @@ for (const [choice, refused, order, chosen] of decisions) {
   })
 }
 
+test('an array that outgrows what it has goes on from there, and never back', (t) => {
+  const tried: Backing[] = []
+  t.is(choose('auto', taking({ wasm: LARGE }, tried), 'wasm')[0], 'window')
+  t.is(choose('auto', taking({}, tried), 'window')[0], 'window')
+  t.throws(() => choose('external', taking({ external: LARGE }, tried), 'external'), {
+    message: /no external/,
+  })
+  t.deepEqual(tried, ['wasm', 'window', 'window', 'external'])
+})
+
 test('an array says where it lives, also when it is closed', (t) => {
   const a = openSync(npy, { backing: 'external' })
   t.is(a.backing, 'external')
@@ -76,6 +86,7 @@ const environments: [value: string | undefined, says: string][] = [
   ['', 'external external external'],
   ['auto', 'external external external'],
   ['external', 'external external external'],
+  ['window', 'window external window'],
   ['disk', 'ERR_INVALID_ARG_VALUE external ERR_INVALID_ARG_VALUE'],
 ]
 for (const [value, says] of environments) {

@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync } from 'mmap-ndarray'
-import { backing, folder, movable, run, runScript } from './helpers.js'
+import { backing, folder, movable, run, runScript, wholeInOneWindow } from './helpers.js'
+
+wholeInOneWindow()
 
 const N = 2 ** 20
 

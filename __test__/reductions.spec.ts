@@ -11,7 +11,17 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createSync, type DType, type MappedView, type MmapArray, NdView, open, openSync } from 'mmap-ndarray'
 import { dtypes, isBigInt } from '../src/dtype.js'
-import { backing, collect, folder, isPending, mappings, privateMemory, runScript, worker } from './helpers.js'
+import {
+  backing,
+  collect,
+  elementsOf,
+  folder,
+  isPending,
+  mappings,
+  privateMemory,
+  runScript,
+  worker,
+} from './helpers.js'
 
 const OPS = [
   ...(['sum', 'prod', 'mean', 'var', 'std', 'min', 'max', 'minmax'] as const),
@@ -268,11 +278,11 @@ test('threads and twins: one result, bit for bit', async (t) => {
 for (const options of [{ mode: 'r' }, { mode: 'r+' }, { mode: 'c' }] as const) {
   test(`mode '${options.mode}': stores are seen`, async (t) => {
     const { path } = make(t, new Float64Array(2 ** 16))
-    const a = openSync(path, options)
-    const data = a.data as Float64Array
-    data[2 ** 15] = 3
+    const a = openSync(path, { ...options, dtype: 'float64' })
+    const data = elementsOf(a)
+    data.set(2 ** 15, 3)
     t.is(a.sumSync() as unknown, 3)
-    data[7] = 4
+    data.set(7, 4)
     t.is((await a.sum()) as unknown, 7)
     t.deepEqual((await a.argmax()) as unknown, 7)
     a.close()

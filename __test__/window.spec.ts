@@ -473,7 +473,7 @@ function caged<T>(run: () => T): T {
   }
 }
 
-test('where no external buffer is allowed: wasm, or elements that are copied', async (t) => {
+test.serial('where no external buffer is allowed: wasm, or elements that are copied', async (t) => {
   const { path, a } = ramp(t, 20)
   const first = caged(() => openSync(path, { backing: 'auto' }))
   t.is(first.backing, process.platform === 'win32' ? 'window' : 'wasm')
@@ -492,7 +492,7 @@ test('where no external buffer is allowed: wasm, or elements that are copied', a
 })
 
 for (const dtype of ['float64', 'int64', 'bool', 'float16', 'bfloat16', 'uint8'] as const) {
-  test(`elements that are copied, ${dtype}: the same array, typed arrays as copies`, async (t) => {
+  test.serial(`elements that are copied, ${dtype}: the same array, typed arrays as copies`, async (t) => {
     const path = join(folder(t), 'a.mmap'.replace('mmap', dtype === 'bfloat16' ? 'raw' : 'npy'))
     const raw = dtype === 'bfloat16' ? { format: 'raw' as const, dtype, shape: [3, 4] } : {}
     createSync(path, { shape: [3, 4], dtype, fill: (dtype === 'int64' ? 1n : 1) as never }).close()
