@@ -15,11 +15,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 /** The backings that can be forced, with what else is in the environment of their runs. */
 const BACKINGS = {
   wasm: {},
-<<<<<<< HEAD
   // Small, so that larger arrays have many of them.
-=======
-  // The smallest windows there are: most arrays have several.
->>>>>>> main
   window: { MMAP_NDARRAY_WINDOW: '65536' },
 }
 
