@@ -455,7 +455,7 @@ test('a buffer that was moved away meanwhile', async (t) => {
   const path = join(folder(t), 'a.npy')
   for (const atomic of ATOMIC) {
     rmSync(path, { force: true })
-    const a = ramp(path, 50_000)
+    const a = ramp(path, 10_000)
     a.set(3, -3)
     const commit = a.commit({ atomic })
     await null

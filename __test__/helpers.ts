@@ -288,7 +288,8 @@ export function wholeInOneWindow(): void {
  * The elements of `data` by their index in it, past the checks of views: of a typed array, and of the element store that an array
  * in windows has.
  */
-export function elementsOf({ data }: NdView<'float64' | 'float32' | 'uint8' | 'int32'>) {
+export function elementsOf(view: { readonly data: unknown }) {
+  const data = view.data as NdView<'float64'>['data']
   return {
     length: data.length,
     get: (at: number): number | undefined => (ArrayBuffer.isView(data) ? data[at] : data.get(at)),
