@@ -1,4 +1,8 @@
-/** Arrays as answers to requests, with the Request and Response of Node.js: what `protocol.handle` would be given. */
+/**
+ * Arrays as answers to requests, with the Request and Response of Node.js: what `protocol.handle` would be given.
+ *
+ * Past 400 lines: tables of requests, and the answer that each has.
+ */
 import { readdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'

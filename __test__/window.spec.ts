@@ -1,4 +1,8 @@
-/** Arrays that no one buffer can hold: windows on a fixed grid, a bounded number of them, and the same array as ever. */
+/**
+ * Arrays that no one buffer can hold: windows on a fixed grid, a bounded number of them, and the same array as ever.
+ *
+ * Past 400 lines: what an array does is tried once more where its data is in parts.
+ */
 import { constants } from 'node:buffer'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

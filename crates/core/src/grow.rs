@@ -27,6 +27,8 @@
 //! Before anything is written the header must be what this array knows, and the file as long: somebody else's append makes this one fail
 //! and never overwrite theirs. Two that append at the very same moment need a lock: nothing else orders them. In one process the
 //! users of one mapping cannot.
+//!
+//! Past 400 lines, of which every tenth is about what is promised: the steps of a growth have to be read in one piece.
 
 use std::fs::File;
 use std::io::Cursor;

@@ -1,4 +1,6 @@
 //! An open array: what TypeScript's `MmapArray` holds.
+//!
+//! Past 400 lines: napi wants the methods of a class in few places, and each is a conversion and one call.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

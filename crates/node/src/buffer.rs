@@ -24,6 +24,8 @@
 //!
 //! A `SharedArrayBuffer` cannot be detached, and lives on in every environment that it was posted to. It owns the lease
 //! until the last of them has let go of it, which may be on any thread.
+//!
+//! Past 400 lines: all unsafe code of this crate is here, with the facts that it rests on.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;

@@ -2,6 +2,8 @@
 //!
 //! [`DynMmapArray`] is any array that can be opened. [`MmapArray<A>`] is one whose elements are of type `A`, in the
 //! order and alignment of this machine, so that ndarray can look at them in place.
+//!
+//! Past 400 lines: one struct, whose short methods each come with their contract.
 
 mod grow;
 mod life;

@@ -1,6 +1,8 @@
 //! Checksums beside a file: what they are of, what a bad block means for an array, and what may become of the sidecar.
 //!
 //! The victim is the test itself in a process of its own, as in `create_faults`.
+//!
+//! Past 400 lines: a table of files, arrays and damages, and the model that they are held against.
 
 use std::cell::RefCell;
 use std::fs::{self, File};

@@ -1,6 +1,8 @@
 //! Commits: killed or refused at every step, beside other writers, and with stores that come meanwhile.
 //!
 //! The victim is the test itself in a process of its own, as in `create_faults`.
+//!
+//! Past 400 lines: kills and refusals at every step share one model of bytes and pages.
 
 use std::cell::RefCell;
 use std::fs::{self, File};

@@ -1,4 +1,6 @@
 //! Operations with a second operand against the plainest model there is: loops over lists of values.
+//!
+//! Past 400 lines: one model for each operation, over the same layouts.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
