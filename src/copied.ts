@@ -5,21 +5,26 @@
  * file can be mapped over. No copy is kept, so that none is ever old and nothing has to be written back.
  */
 import { type DType, itemsizeOf, nativeLittleEndian, type ScalarOf } from './dtype.js'
+import type { Layout } from './layout.js'
 import { dataViewStore, type ElementStore } from './store.js'
 
-/** What elements are copied from and to, in this machine's byte order. */
+/** What elements are copied from and to: an open file. */
 export interface ElementSource {
   /** Whether it is there no more. */
   readonly closed: boolean
-  /** Copies the element at an index into `bytes`. */
-  load(index: number, bytes: Uint8Array): void
-  /** Copies `bytes` to the element at an index, where it takes stores. */
-  store(index: number, bytes: Uint8Array): void
+  readonly mode: 'r' | 'r+' | 'c'
+  readonly native: {
+    /** Copies the elements of a layout, in this machine's byte order. */
+    copyTo(layout: Layout, target: Uint8Array): void
+    /** Copies elements to those of a layout. */
+    assignFrom(layout: Layout, source: Uint8Array, dtype: string, sourceLayout: Layout): void
+  }
 }
 
 /** The elements of a source. */
 export class CopiedStore<D extends DType = DType> implements ElementStore<ScalarOf<D>> {
   private readonly source: ElementSource
+  private readonly dtype: D
   private readonly count: number
   private readonly bytes: Uint8Array<ArrayBuffer>
   /** The element in `bytes`. */
@@ -27,6 +32,7 @@ export class CopiedStore<D extends DType = DType> implements ElementStore<Scalar
 
   constructor(source: ElementSource, dtype: D, count: number) {
     this.source = source
+    this.dtype = dtype
     this.count = count
     this.bytes = new Uint8Array(itemsizeOf(dtype))
     this.element = dataViewStore(dtype, this.bytes.buffer, 0, 1, nativeLittleEndian)
@@ -38,14 +44,16 @@ export class CopiedStore<D extends DType = DType> implements ElementStore<Scalar
 
   get(index: number): ScalarOf<D> {
     if (!this.holds(index)) return undefined as unknown as ScalarOf<D>
-    this.source.load(index, this.bytes)
+    this.source.native.copyTo(one(index), this.bytes)
     return this.element.get(0)
   }
 
   set(index: number, value: ScalarOf<D>): ScalarOf<D> {
-    if (this.holds(index)) {
+    const { source } = this
+    // In mode 'r' there is no page of our own that could take it, as there is behind a buffer.
+    if (this.holds(index) && source.mode !== 'r') {
       this.element.set(0, value)
-      this.source.store(index, this.bytes)
+      source.native.assignFrom(one(index), this.bytes, this.dtype, one(0))
     }
     return value
   }
@@ -54,3 +62,6 @@ export class CopiedStore<D extends DType = DType> implements ElementStore<Scalar
     return index >= 0 && index < this.length && Math.floor(index) === index
   }
 }
+
+/** The layout of one element. */
+const one = (offset: number): Layout => ({ offset, shape: [], stride: [] })

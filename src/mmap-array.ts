@@ -17,7 +17,7 @@ import {
   verifiedOf,
 } from './checksum.js'
 import { rowsOfChunk } from './chunks.js'
-import { CopiedStore, type ElementSource } from './copied.js'
+import { CopiedStore } from './copied.js'
 import { constructors, type DType, itemsizeOf } from './dtype.js'
 import { checkInteger, isMmapError } from './errors.js'
 import {
@@ -449,7 +449,7 @@ function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: 
   file.windows ??= windowsOf<D>(file, facts)
   const windows = file.windows as Windows<D>
   const first = firstOf(file, windows.size)
-  if (first === undefined) return new CopiedStore(elementsOf(file, facts), facts.dtype as D, units)
+  if (first === undefined) return new CopiedStore(file, facts.dtype as D, units)
   // What was in several windows stays so: a store that somebody still holds may drop the first.
   const whole = !windows.hasStores && bytes <= first.byteLength
   return whole ? over(first, 0, facts) : windows.store(units, native.span(false))
@@ -465,39 +465,15 @@ function firstOf({ native }: MappedFile, size: number): ArrayBuffer | undefined 
   }
 }
 
-/** The elements of an array, each by a call of native code. */
-function elementsOf(file: MappedFile, { dtype }: NativeFacts): ElementSource {
-  const { native, mode } = file
-  const one = (offset: number) => ({ offset, shape: [], stride: [] })
-  return {
-    get closed() {
-      return file.closed
-    },
-    load: (index, bytes) => native.copyTo(one(index), bytes),
-    store: (index, bytes) => {
-      // There is no page of our own that could take it, as there is behind a buffer.
-      if (mode !== 'r') native.assignFrom(one(index), bytes, dtype, one(0))
-    },
-  }
-}
-
 /** The windows of an array, none of which is open yet. */
 function windowsOf<D extends DType>(file: MappedFile, facts: NativeFacts): Windows<D> {
-  const { native } = file
   const { unit, littleEndian } = facts
-  const source = {
-    get closed() {
-      return file.closed
-    },
-    open: (start: number, length: number) => native.window(start, length),
-    drop: (start: number) => native.dropWindow(start),
-  }
   const dtype = facts.dtype as D
   const row = Math.abs(facts.stride[0] ?? 0) * unit
   const elements = sizeOf(facts.shape.slice(1)) * itemsizeOf(dtype)
   const pieces = [row * rowsOfChunk(Math.max(1, elements)), row]
   const layout = { dtype, unit, littleEndian, native: facts.native, pieces }
-  return new Windows(source, layout, windowSize())
+  return new Windows(file, layout, windowSize())
 }
 
 /** The array's elements in its buffer from byte `start` on, which may go on after them. */

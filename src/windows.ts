@@ -16,14 +16,16 @@ import {
 import { MmapError } from './errors.js'
 import { type Data, type DataViewStore, dataViewStore, type ElementStore, isStore } from './store.js'
 
-/** What gives windows of its bytes. */
+/** What gives windows of its bytes: an open file. */
 export interface WindowSource {
   /** Whether it gives no more. */
   readonly closed: boolean
-  /** A buffer over `length` bytes from byte `start` on, or over as many as there are; the same one until it is dropped. */
-  open(start: number, length: number): ArrayBuffer
-  /** Detaches the window that starts at byte `start`. */
-  drop(start: number): void
+  readonly native: {
+    /** A buffer over `length` bytes from byte `start` on, or over as many as there are; the same one until it is dropped. */
+    window(start: number, length: number): ArrayBuffer
+    /** Detaches the window that starts at byte `start`. */
+    dropWindow(start: number): void
+  }
 }
 
 /** How the elements lie in the bytes. */
@@ -87,7 +89,7 @@ export class Windows<D extends DType = DType> {
     if (found === undefined) {
       if (held.size >= MOST_WINDOWS) this.dropOldest()
       const { dtype, unit, littleEndian } = this.layout
-      const buffer = this.source.open(n * size, size)
+      const buffer = this.source.native.window(n * size, size)
       const bytes = Math.min(size, buffer.byteLength)
       const count = Math.max(0, Math.floor((bytes - itemsizeOf(dtype)) / unit) + 1)
       found = dataViewStore(dtype, buffer, 0, count, littleEndian, unit) as DataViewStore<D>
@@ -103,7 +105,7 @@ export class Windows<D extends DType = DType> {
     const [oldest] = this.held
     if (oldest === undefined || this.isMoved(oldest[1])) return
     this.held.delete(oldest[0])
-    this.source.drop(oldest[0] * this.size)
+    this.source.native.dropWindow(oldest[0] * this.size)
   }
 
   /** Whether somebody has moved a window elsewhere: we detach none that is held. */
