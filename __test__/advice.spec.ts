@@ -169,7 +169,7 @@ test('progress: bytes of pages, upwards, to the end', async (t) => {
   a.close()
 })
 
-/** A GiB of holes, none of which is in memory; longer to read in than it takes to be told of progress. */
+/** A GiB of holes, none of which is in memory. */
 const holes = (t: ExecutionContext) => {
   const path = join(folder(t), 'a.raw')
   writeFileSync(path, '')
