@@ -53,14 +53,16 @@ pub struct BegunCommit {
 pub struct Commit {
     array: DynMmapArray,
     done: Done,
+    /// Keeps others out until it is finished.
+    _pin: Pin,
 }
 
 #[derive(Debug)]
 enum Done {
     /// These bytes were written to the file, their pages included.
     InPlace(Vec<Range<usize>>),
-    /// The file that took the place, and what came of syncing its name; the pin keeps others out until it is mapped.
-    Whole(File, Result<()>, Pin),
+    /// The file that took the place, and what came of syncing its name.
+    Whole(File, Result<()>),
 }
 
 /// The file to be written, open for writing, with those kept out who take locks.
@@ -259,12 +261,12 @@ impl BegunCommit {
             Done::InPlace(parts)
         } else if options.atomic {
             let (file, synced) = array.replace(target, &elements, &parts, options.force)?;
-            Done::Whole(file, synced, pin)
+            Done::Whole(file, synced)
         } else {
             array.write_in_place(&target, &elements, &parts)?;
             Done::InPlace(parts)
         };
-        Ok(Commit { array, done })
+        Ok(Commit { array, done, _pin: pin })
     }
 }
 
@@ -280,12 +282,12 @@ impl Commit {
     /// where the new file cannot be mapped, and the array stays with the old one; [`Error::Io`] with `fsync` where the
     /// new file is not known to outlast a power loss.
     pub fn finish(self) -> Result<()> {
-        let Self { array, done } = self;
+        let Self { array, done, _pin } = self;
         let (mapping, path) = (array.mapping(), array.file_path());
         match done {
             Done::InPlace(parts) if mapping.is_alone() => mapping.settle(path, &parts),
             Done::InPlace(_) => Ok(()),
-            Done::Whole(file, synced, _pin) => {
+            Done::Whole(file, synced) => {
                 if !mapping.is_alone() {
                     let reason = "the file has the changes, but the array's buffer was handed to somebody else \
                                   during the commit, and stays with the old file. Open the file again";

@@ -118,10 +118,11 @@ fn open(folder: &Path, letter: u8, start: u64) -> io::Result<Open> {
     let path = folder.join(format!("{}.npy", char::from(letter)));
     let array = DynMmapArray::open(path, &ArrayOptions::new(mode)).map_err(io::Error::other)?;
     let pages = ptr::with_exposed_provenance_mut(usize::try_from(start).map_err(io::Error::other)?);
+    let room = array.mapping().before() + array.mapping().len();
     // SAFETY:
     // - the page has put its command there and made the memory large enough for the array; it keeps the memory until it has
     //   asked for the end of the array and been told of it, or never asks.
-    let array = unsafe { array.over(pages) }.map_err(io::Error::other)?;
+    let array = unsafe { array.over(pages, room) }.map_err(io::Error::other)?;
     let lease = array.lease().map_err(io::Error::other)?;
     Ok((array, lease))
 }
