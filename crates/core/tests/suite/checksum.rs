@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::hash::Hasher;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -492,11 +492,7 @@ fn be_killed(order: &str) {
     let unnamed = unnamed == "true";
     listen(Some(Box::new(move |call| {
         passed += 1;
-        if passed == number {
-            writeln!(io::stderr(), "at {call}").unwrap();
-            // Until the kill; were there none, the closed pipe would end this.
-            io::stdin().read_to_end(&mut Vec::new()).unwrap();
-        }
+        support::wait_at(number)(passed, call)?;
         let refuse = call == "O_TMPFILE" && !unnamed;
         if refuse { Err(io::Error::from_raw_os_error(EINVAL)) } else { Ok(()) }
     })));

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -160,13 +160,7 @@ fn left(folder: &Path) -> usize {
 fn be_killed(order: &str) {
     let [index, number, folder] = order.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{order}") };
     let (number, path) = (number.parse::<u32>().unwrap(), Path::new(folder).join("a.npy"));
-    let stop = move |passed, call| {
-        if passed == number {
-            writeln!(io::stderr(), "at {call}").unwrap();
-            io::stdin().read_to_end(&mut Vec::new()).unwrap();
-        }
-        Ok(())
-    };
+    let stop = support::wait_at(number);
     if index == "naive" {
         // Whole elements, but the file is cut and written again: what is not there yet is neither old nor new.
         let bytes = fs::read(&path).unwrap();

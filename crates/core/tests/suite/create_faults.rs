@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread;
@@ -196,14 +196,7 @@ impl Scene<'_> {
 fn be_killed(order: &str) {
     let [index, number, folder] = order.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{order}") };
     let (number, folder) = (number.parse::<u32>().unwrap(), Path::new(folder));
-    let stop = move |passed, call| {
-        if passed == number {
-            writeln!(io::stderr(), "at {call}").unwrap();
-            // Until the kill; were there none, the closed pipe would end this.
-            io::stdin().read_to_end(&mut Vec::new()).unwrap();
-        }
-        Ok(())
-    };
+    let stop = support::wait_at(number);
     if index == "naive" {
         let mut file = File::create(folder.join("real/array")).unwrap();
         for (block, passed) in [([b'a'; 4000], 1), ([b'b'; 4000], 2)] {

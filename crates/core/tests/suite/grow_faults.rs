@@ -4,9 +4,8 @@
 
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions as FileOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use mmap_ndarray_core::fault::{Hook, listen};
@@ -15,6 +14,8 @@ use mmap_ndarray_core::{
 };
 use ndarray::Array;
 use tempfile::TempDir;
+
+use crate::support;
 
 const VICTIM: &str = "MMAP_NDARRAY_TEST_GROWTH";
 const ENOSPC: i32 = if cfg!(windows) { 112 } else { 28 };
@@ -143,14 +144,7 @@ fn listener(mut at: impl FnMut(u32, &'static str) -> io::Result<()> + 'static) -
 fn be_killed(order: &str) {
     let [index, number, path] = order.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{order}") };
     let (number, path) = (number.parse::<u32>().unwrap(), Path::new(path));
-    let stop = move |passed, call| {
-        if passed == number {
-            writeln!(io::stderr(), "at {call}").unwrap();
-            // Until the kill; were there none, the closed pipe would end this.
-            io::stdin().read_to_end(&mut Vec::new()).unwrap();
-        }
-        Ok(())
-    };
+    let stop = support::wait_at(number);
     if index == "naive" {
         // The header first, as one would.
         let mut bytes = fs::read(path).unwrap();
@@ -167,23 +161,9 @@ fn be_killed(order: &str) {
 
 /// Runs the victim and kills it at the point; returns the point's name, none where the victim came to its end.
 fn kill_at(index: &str, number: u32, path: &Path) -> Option<String> {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["grow_faults::a_kill_at_any_step_leaves_the_old_length_or_the_new_one", "--exact"])
-        .env(VICTIM, format!("{index} {number} {}", path.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(victim.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let Some(call) = line.trim_end().strip_prefix("at ") else {
-        assert!(victim.wait().unwrap().success(), "{index} {number}: {line}");
-        return None;
-    };
-    victim.kill().unwrap();
-    assert!(!victim.wait().unwrap().success());
-    Some(call.to_owned())
+    let test = "grow_faults::a_kill_at_any_step_leaves_the_old_length_or_the_new_one";
+    let folder = path.parent().unwrap();
+    support::kill_at(test, (VICTIM, &format!("{index} {number} {}", path.display())), folder)
 }
 
 #[test]

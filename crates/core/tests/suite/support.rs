@@ -1,6 +1,6 @@
 //! What the tests share: fixtures, and properties that are tried on the same values in every run.
 
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -93,6 +93,18 @@ pub(crate) fn check<S: Strategy>(cases: u32, values: &S, property: impl Fn(S::Va
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &SEED));
     if let Err(error) = runner.run(values, property) {
         panic!("{error}");
+    }
+}
+
+/// The victim's side of [`kill_at`]: says which call comes at point `number`, and waits there for the kill.
+pub(crate) fn wait_at(number: u32) -> impl Fn(u32, &'static str) -> io::Result<()> + Copy + 'static {
+    move |passed, call| {
+        if passed == number {
+            writeln!(io::stderr(), "at {call}").unwrap();
+            // Until the kill; were there none, the closed pipe would end this.
+            io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        }
+        Ok(())
     }
 }
 
