@@ -21,12 +21,10 @@ use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::hash::Hasher;
 use std::io;
-use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use twox_hash::XxHash3_64;
 
@@ -39,7 +37,7 @@ use crate::file;
 use crate::format::Format;
 use crate::guard::Loss;
 use crate::kernel::Control;
-use crate::kernel::crew::crowd;
+use crate::kernel::crew::{crowd, workers};
 use crate::mode::Mode;
 use crate::sys;
 use sums::{MAGIC, PIECE, SUM_LEN, invalid};
@@ -340,8 +338,6 @@ impl Work<'_> {
         blocks: impl Iterator<Item = u64> + Send,
         visit: &(dyn Fn(u64, io::Result<u64>) -> Result<()> + Sync),
     ) -> Result<()> {
-        let cores =
-            || if bytes < LARGE { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) };
         let most = usize::try_from(bytes / self.sums.block()).unwrap_or(usize::MAX).saturating_add(1);
         let blocks = Mutex::new(blocks);
         let next = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -356,7 +352,7 @@ impl Work<'_> {
             }
             if self.control.is_cancelled() { Err(Error::Aborted) } else { Ok(()) }
         };
-        let ended = crowd(threads.unwrap_or_else(cores).clamp(1, most), work);
+        let ended = crowd(workers(threads, bytes >= LARGE).min(most), work);
         // Those that were stopped say nothing of why.
         let mut errors = ended.into_iter().filter_map(Result::err);
         let first = errors.next();

@@ -64,12 +64,18 @@ pub(super) fn share<R: Send>(
         let chunk = if halt.is_on() { chunks } else { counter.fetch_add(1, Ordering::Relaxed) };
         (chunk < chunks).then_some(chunk)
     };
-    let threads = match threads {
+    let is_large = chunks.saturating_mul(CHUNK) >= LARGE;
+    crowd(workers(threads, is_large).min(chunks), || work(&next))
+}
+
+/// How many workers there are to be: as many as `threads` says, up to four for each core; without it one for each core
+/// if the work is large, else one.
+pub(crate) fn workers(threads: Option<usize>, is_large: bool) -> usize {
+    match threads {
         Some(threads) if threads > 1 => threads.min(CORES.saturating_mul(MOST_PER_CORE)),
-        None if chunks.saturating_mul(CHUNK) >= LARGE => *CORES,
+        None if is_large => *CORES,
         Some(_) | None => 1,
-    };
-    crowd(threads.min(chunks), || work(&next))
+    }
 }
 
 /// Does `work` on so many threads at once, the caller's among them; gives what each of them gives.
