@@ -384,11 +384,13 @@ mod tests {
     use super::{Advice, Pages, Steering, is_scattered};
     use crate::layout::Layout;
 
+    type Places<'a> = &'a dyn Fn(isize) -> isize;
+
     #[test]
     fn rows_are_scattered_that_are_many_and_short_and_far_apart() {
-        let far: &dyn Fn(isize) -> isize = &|i| (i * 7919 % 1000) * 1_000_000;
-        let near: &dyn Fn(isize) -> isize = &|i| i * 4096;
-        let cases: &[(&str, isize, usize, &dyn Fn(isize) -> isize, bool)] = &[
+        let far: Places = &|i| (i * 7919 % 1000) * 1_000_000;
+        let near: Places = &|i| i * 4096;
+        let cases: &[(&str, isize, usize, Places, bool)] = &[
             ("here and there", 1000, 4096, far, true),
             ("backwards, too", 1000, 4096, &|i| -i * 1_000_000, true),
             ("few", 15, 4096, far, false),
