@@ -44,7 +44,7 @@ export declare class NativeArray {
   /** Copies the element at a position into memory of JavaScript's own, in this machine's byte order. */
   element(position: number, target: Uint8Array): void
   /** Reduces the elements of `layout`: one result, or the two of `minmax`. */
-  reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Array<NativeReduced>
+  reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions): Array<NativeReduced>
   /** Reduces the elements of `layout` without holding up the caller's thread. */
   reduce(name: string, layout: NativeLayout, options: NativeReduceOptions, job: NativeJob): Promise<Array<NativeReduced>>
   /** Brings what was stored to the pages of `layout` to the disk. */
@@ -123,7 +123,7 @@ export declare class NativeArray {
   /** Takes the length that the file has now; whether it is another one. */
   refresh(): boolean
   /** Does an operation on the elements of `layout`, and those of the operand where it has one. */
-  searchSync(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Array<NativeReduced>
+  searchSync(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions): Array<NativeReduced>
   /** As `searchSync`, without holding up the caller's thread. */
   search(layout: NativeLayout, operand: NativeOperand | undefined | null, options: NativeSearchOptions, job: NativeJob): Promise<Array<NativeReduced>>
 }

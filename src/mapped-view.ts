@@ -728,7 +728,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     checkAborted(work.signal)
     let found: T | undefined
     for (const [layout, operand] of this.calls(search)) {
-      found = finish(this.file.native.searchSync(layout, operand, native, new NativeJob()))
+      found = finish(this.file.native.searchSync(layout, operand, native))
       if (found === false) break
     }
     work.onProgress?.(total, total)
@@ -769,7 +769,7 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
     const reduction = checkReduction(name, this.alive(), options)
     const { total, native, work } = reduction
     checkAborted(work.signal)
-    const results = this.file.native.reduceSync(name, layoutOf(this), native, new NativeJob())
+    const results = this.file.native.reduceSync(name, layoutOf(this), native)
     work.onProgress?.(total, total)
     return resultsOf(reduction, results) as T
   }

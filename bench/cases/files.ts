@@ -17,12 +17,12 @@ const STEP = 4096 * 250
 
 export function files({ size }: Sizes): Part[] {
   const count = size / 4
-  const many: Args = { times: 100 }
+  const many: Args = { times: 1000 }
   return [
     {
       title: 'Files',
       about:
-        'Opening and the first write are the fastest of a hundred, the array anew each time (the seed: of two).',
+        'Opening and the first write are the fastest of a thousand, the array anew each time (the seed: of two).',
       cases: [
         {
           name: 'create by shape, fill, flush',

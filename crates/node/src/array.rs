@@ -265,11 +265,10 @@ impl NativeArray {
         name: String,
         layout: NativeLayout,
         options: NativeReduceOptions,
-        job: &NativeJob,
     ) -> Result<Vec<NativeReduced>> {
         self.with(&env, |open| {
             let layout = open.layout(&layout)?;
-            let reduced = Reduction::new(&name, options, job)?.run(&open.array, &layout)?;
+            let reduced = Reduction::new(&name, options, Arc::default())?.run(&open.array, &layout)?;
             reduced.into_iter().map(NativeReduced::new).collect()
         })
     }
@@ -286,7 +285,7 @@ impl NativeArray {
     ) -> Result<Object<'env>> {
         let (array, layout, reduction) = self.with(env, |open| {
             let layout = open.layout(&layout)?;
-            Ok((open.array.clone(), layout, Reduction::new(&name, options, job)?))
+            Ok((open.array.clone(), layout, Reduction::new(&name, options, job.state())?))
         })?;
         task::promise(
             env,

@@ -141,7 +141,7 @@ pub(crate) struct Reduction {
 }
 
 impl Reduction {
-    pub(crate) fn new(name: &str, options: NativeReduceOptions, job: &NativeJob) -> CoreResult<Self> {
+    pub(crate) fn new(name: &str, options: NativeReduceOptions, state: Arc<State>) -> CoreResult<Self> {
         let operation: Operation = match name {
             "sum" => |view, _, options| one(reduce::sum(view, options)),
             "prod" => |view, _, options| one(reduce::prod(view, options)),
@@ -161,7 +161,7 @@ impl Reduction {
         let NativeReduceOptions { axes, keepdims, skip_nan, ddof, threads } = options;
         let axes = axes.map(|axes| axes.into_iter().map(axis).collect::<CoreResult<_>>()).transpose()?;
         let threads = threads.map(|threads| size(threads, "threads")).transpose()?;
-        Ok(Self { operation, axes, keepdims, skip_nan, ddof, threads, state: Arc::clone(&job.0) })
+        Ok(Self { operation, axes, keepdims, skip_nan, ddof, threads, state })
     }
 
     /// Reduces the elements of `array` that `layout` reaches; fails when pages of it have vanished.

@@ -161,10 +161,9 @@ impl NativeArray {
         layout: NativeLayout,
         operand: Option<NativeOperand>,
         options: NativeSearchOptions,
-        job: &NativeJob,
     ) -> Result<Vec<NativeReduced>> {
         let operand = operand_of(&env, operand)?;
-        let search = Search { options, operand, state: job.state() };
+        let search = Search { options, operand, state: Arc::default() };
         self.with(&env, |open| {
             let layout = layout.check(open.array.units())?;
             search.run(&open.array, &layout)?.into_iter().map(NativeReduced::new).collect()

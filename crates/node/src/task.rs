@@ -106,8 +106,13 @@ pub(crate) fn wait_at_end(env: &Env) -> Result<()> {
 /// Stops this work, if it is still there, when the environment ends.
 pub(crate) fn stop_at_end(env: &Env, job: &Arc<State>) -> Result<()> {
     note(env, |environment| {
-        environment.jobs.retain(|job| job.strong_count() > 0);
-        environment.jobs.push(Arc::downgrade(job));
+        let jobs = &mut environment.jobs;
+        // Only where the list would grow: as many were added since as are looked at.
+        if jobs.len() == jobs.capacity() {
+            jobs.retain(|job| job.strong_count() > 0);
+            jobs.reserve(jobs.len().max(16));
+        }
+        jobs.push(Arc::downgrade(job));
     })
 }
 
