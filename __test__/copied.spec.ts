@@ -1,5 +1,6 @@
 /** Files that are not mapped: the same answers as from those that are, and what is stored comes to the file by calls. */
 import {
+  closeSync,
   existsSync,
   openSync as openFile,
   readFileSync,
