@@ -41,6 +41,8 @@ export declare class NativeArray {
   assignFrom(layout: NativeLayout, source: Uint8Array, dtype: string, sourceLayout: NativeLayout): void
   /** Copies the elements of `layout` into memory of JavaScript's own, of the same dtype, in C order. */
   copyTo(layout: NativeLayout, target: Uint8Array): void
+  /** Copies the element at a position into memory of JavaScript's own, in this machine's byte order. */
+  element(position: number, target: Uint8Array): void
   /** Reduces the elements of `layout`: one result, or the two of `minmax`. */
   reduceSync(name: string, layout: NativeLayout, options: NativeReduceOptions): Array<NativeReduced>
   /** Reduces the elements of `layout` without holding up the caller's thread. */
@@ -70,7 +72,8 @@ export declare class NativeArray {
   /**
    * Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
    *
-   * Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so.
+   * Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so; and with the
+   * system's error where the file is not mapped, and what was stored cannot be written to it.
    *
    * The file goes when no other environment has the array open. The pages are unmapped when work under way has let
    * go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
@@ -186,6 +189,9 @@ export declare function createSync(path: string, options: NativeCreateOptions, e
 /** Leaves pages that are lost to others: the process ends, or handles the signal itself. */
 export declare function disableGuard(): void
 
+/** Maps no file from now on: all are read and written. */
+export declare function disableMapping(): void
+
 /** Lists the arrays that a file holds, without mapping it or holding up the caller's thread. */
 export declare function list(path: string, format?: string | undefined | null): Promise<Array<NativeEntry>>
 
@@ -246,6 +252,8 @@ export interface NativeFacts {
   littleEndian: boolean
   /** Whether the last axis holds the two parts of complex numbers. */
   complex: boolean
+  /** Whether the file is not mapped: no buffer shows its bytes. */
+  copied: boolean
 }
 
 /** What names an open array to another thread or process. */
@@ -296,6 +304,8 @@ export interface NativeOpenOptions {
   lock?: string
   /** Bytes of address space to keep ahead for growth. */
   capacity?: number
+  /** Whether the file may be mapped; true without. */
+  mmap?: boolean
 }
 
 /** A second operand: elements of another open array, or of bytes, which are copied. */
@@ -400,3 +410,6 @@ export declare function registerErrorMaker(makeError: (message: string, fields: 
 
 /** How this system finds the pages that a copy-on-write array has changed: pagemap-scan, pagemap or compare. */
 export declare function tracking(): string
+
+/** Writes what was stored to files that are not mapped back to them: for the end of the process. */
+export declare function writeBack(): void

@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { NativeArray, NativeGrowth, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, list, listSync, open, openSync, registerErrorMaker, tracking } = nativeBinding
+const { NativeArray, NativeGrowth, NativeJob, NativeWriter, attach, attachSync, create, createSync, disableGuard, disableMapping, list, listSync, open, openSync, registerErrorMaker, tracking, writeBack } = nativeBinding
 export { NativeArray }
 export { NativeGrowth }
 export { NativeJob }
@@ -783,10 +783,12 @@ export { attachSync }
 export { create }
 export { createSync }
 export { disableGuard }
+export { disableMapping }
 export { list }
 export { listSync }
 export { open }
 export { openSync }
 export { registerErrorMaker }
 export { tracking }
+export { writeBack }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -1,5 +1,5 @@
 /** Opening: what is checked before the file is touched, what may lie at a path, what the caller expects of it. */
-import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -88,17 +88,6 @@ for (const [options, code, message] of wrongOptions) {
     await t.throwsAsync(open(npy, options as OpenOptions), { code, message })
   })
 }
-
-const unmappable = '/sys/kernel/notes'
-const refusing = existsSync(unmappable) ? test : test.skip
-
-refusing('a file system that maps no files: ENODEV says so, and what to do', (t) => {
-  const options = { format: 'raw', dtype: 'uint8' } as const
-  const message =
-    /^ENODEV: no such device, mmap '.*'\. Its file system maps no files: copy the file to another one/
-  t.throws(() => openSync(unmappable, options), { code: 'ENODEV', message })
-  if (process.platform === 'linux') t.is(descriptors(unmappable), 0)
-})
 
 test('what the caller expects is compared with the file', async (t) => {
   const a = await open(npy, { dtype: 'float32', shape: [2, 2, 3], format: 'npy' })

@@ -1,11 +1,14 @@
 /**
  * Elements that no buffer can show, copied one at a time.
  *
- * For arrays that are larger than any memory that a runtime without external buffers has, and on systems where it has none that a
- * file can be mapped over. No copy is kept, so that none is ever old and nothing has to be written back.
+ * For arrays that are larger than any memory that a runtime without external buffers has, on systems where it has none that a
+ * file can be mapped over, and for files that are not mapped. No copy is kept here, so that none is ever old: what
+ * has to be written back native code knows.
  */
+import { isMainThread } from 'node:worker_threads'
 import { type DType, itemsizeOf, nativeLittleEndian, type ScalarOf } from './dtype.js'
 import type { Layout } from './layout.js'
+import { writeBack } from './native.js'
 import { dataViewStore, type ElementStore } from './store.js'
 
 /** What elements are copied from and to: an open file. */
@@ -14,8 +17,8 @@ export interface ElementSource {
   readonly closed: boolean
   readonly mode: 'r' | 'r+' | 'c'
   readonly native: {
-    /** Copies the elements of a layout, in this machine's byte order. */
-    copyTo(layout: Layout, target: Uint8Array): void
+    /** Copies the element at a position, in this machine's byte order. */
+    element(position: number, target: Uint8Array): void
     /** Copies elements to those of a layout. */
     assignFrom(layout: Layout, source: Uint8Array, dtype: string, sourceLayout: Layout): void
   }
@@ -44,7 +47,7 @@ export class CopiedStore<D extends DType = DType> implements ElementStore<Scalar
 
   get(index: number): ScalarOf<D> {
     if (!this.holds(index)) return undefined as unknown as ScalarOf<D>
-    this.source.native.copyTo(one(index), this.bytes)
+    this.source.native.element(index, this.bytes)
     return this.element.get(0)
   }
 
@@ -61,6 +64,20 @@ export class CopiedStore<D extends DType = DType> implements ElementStore<Scalar
   private holds(index: number): boolean {
     return index >= 0 && index < this.length && Math.floor(index) === index
   }
+}
+
+let isAwaitingExit = false
+
+/**
+ * Has what is stored to files that are not mapped written to them when the process ends without closing them, by
+ * `process.exit` too. An error there ends the process as any that nobody catches.
+ *
+ * A worker that ends needs none of it: its finalizers run, and they write.
+ */
+export function writeBackAtExit(): void {
+  if (isAwaitingExit || !isMainThread) return
+  isAwaitingExit = true
+  process.once('exit', () => writeBack())
 }
 
 /** The layout of one element. */

@@ -17,9 +17,9 @@ import {
   verifiedOf,
 } from './checksum.js'
 import { rowsOfChunk } from './chunks.js'
-import { CopiedStore } from './copied.js'
+import { CopiedStore, writeBackAtExit } from './copied.js'
 import { constructors, type DType, itemsizeOf } from './dtype.js'
-import { checkInteger, isMmapError } from './errors.js'
+import { checkInteger, isMmapError, MmapError } from './errors.js'
 import {
   type AppendOptions,
   append,
@@ -45,9 +45,10 @@ import { Windows } from './windows.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
- * and later), the state of every page is read ('pagemap', Linux), or the data is compared with the file ('compare').
+ * and later), the state of every page is read ('pagemap', Linux), or the data is compared with the file ('compare'). Of a file
+ * that is not mapped each store is noted ('marked').
  */
-export type Tracking = 'pagemap-scan' | 'pagemap' | 'compare'
+export type Tracking = 'pagemap-scan' | 'pagemap' | 'compare' | 'marked'
 
 /** What `toJSON` of an array gives: everything about it but its elements. */
 export interface ArraySummary extends Summary {
@@ -143,9 +144,9 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     return this.file.lost
   }
 
-  /** How `dirty`, `dirtyRanges`, `diff` and `commit` find what was stored to on this system. */
+  /** How `dirty`, `dirtyRanges`, `diff` and `commit` find what was stored to. */
   get tracking(): Tracking {
-    return tracking() as Tracking
+    return this.facts.copied ? 'marked' : (tracking() as Tracking)
   }
 
   /**
@@ -390,7 +391,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
    * has closed as well; `data` and every method that needs it throw ERR_CLOSED; `shape`, `dtype`, `path`, `mode` and
    * `inspect` keep working. It does not bring stores to the disk: `flush()` does. Work under way rejects with
    * ERR_CLOSED; the file stays mapped until it has ended. Throws ERR_MAPPING_LOST, when all of that is done, if the array
-   * is `lost` and neither a `flush` nor a reduction has said so.
+   * is `lost` and neither a `flush` nor a reduction has said so. What was stored to a file that is not mapped is written
+   * to it first; where that fails (ENOSPC) the error is thrown when all else is done, and it is gone: `flush` can be tried again.
    */
   close(): void {
     if (this.file.closed) return
@@ -441,6 +443,11 @@ function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: 
   const shared = backing === 'shared'
   // An empty array maps nothing.
   if (units === 0) return over(shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0), 0, facts)
+  if (facts.copied) {
+    if (backing !== 'window') throw notMapped(path)
+    writeBackAtExit()
+    return new CopiedStore(file, facts.dtype as D, units)
+  }
   if (backing === 'wasm') {
     const { buffer, start } = overlay(native, path)
     return over(buffer, start, facts)
@@ -453,6 +460,12 @@ function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: 
   // What was in several windows stays so: a store that somebody still holds may drop the first.
   const whole = !windows.hasStores && bytes <= first.byteLength
   return whole ? over(first, 0, facts) : windows.store(units, native.span(false))
+}
+
+function notMapped(path: string): MmapError {
+  const why = 'its file system maps none, or `mmap` is false'
+  const message = `${path}: the file is not mapped (${why}), so that no buffer shows it. Open it with backing 'auto' or 'window', or copy it to a file system that maps files`
+  return new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
 }
 
 /** The first window of an array; undefined where the runtime allows none. */

@@ -5,7 +5,7 @@
  * thing, and nothing has to be caught and wrapped on the way.
  */
 import './platform.js'
-import { disableGuard, registerErrorMaker } from '../index.js'
+import { disableGuard, disableMapping, registerErrorMaker } from '../index.js'
 import { makeError } from './errors.js'
 
 export {
@@ -31,8 +31,11 @@ export {
   open as openNative,
   openSync as openNativeSync,
   tracking,
+  writeBack,
 } from '../index.js'
 
 registerErrorMaker(makeError)
 // For a process that handles SIGBUS itself. An environment variable, because it holds for the process and not for a file.
 if (process.env.MMAP_NDARRAY_GUARD === 'off') disableGuard()
+// For file systems whose maps are not to be trusted, and for tests: every file is read and written.
+if (process.env.MMAP_NDARRAY_MMAP === 'off') disableMapping()

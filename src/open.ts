@@ -65,6 +65,14 @@ export interface OpenOptions<D extends DType = DType> {
    * where there are not so many addresses, none on macOS and Windows.
    */
   capacity?: number | undefined
+  /**
+   * Whether the file may be mapped; default true. With false, with `MMAP_NDARRAY_MMAP=off` in the environment, and where the
+   * file system maps no files, what is used of it is read to an unnamed temporary file (in TMPDIR), in blocks of 1 MiB, and what
+   * is stored in mode 'r+' is written to it by `flush`, `close`, before the length changes or the file itself is read
+   * (`checksum`), and at the end of the process, unless that is killed. `backing` is 'window' then, and `data` copies one element at a
+   * time: see docs/modes.md.
+   */
+  mmap?: boolean | undefined
 }
 
 const MODES: Readonly<Record<string, Mode>> = {
@@ -144,14 +152,16 @@ const OPTIONS = [
   'shared',
   'backing',
   'capacity',
+  'mmap',
 ]
 
 function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
   checkOptions(options, OPTIONS, 'open')
   // Each option is read once: a getter may say something else the next time.
   const { mode = 'r', dtype, shape, format, name, strict = false } = options ?? {}
-  const { offset, strides, order, lock } = options ?? {}
+  const { offset, strides, order, lock, mmap } = options ?? {}
   if (typeof strict !== 'boolean') throw invalidArgType('strict', 'of type boolean', strict)
+  if (mmap !== undefined && typeof mmap !== 'boolean') throw invalidArgType('mmap', 'of type boolean', mmap)
   if (name !== undefined && typeof name !== 'string') throw invalidArgType('name', 'of type string', name)
   if (format === 'raw' && dtype === undefined)
     throw invalidArgType('dtype', "of type string for format 'raw'", dtype)
@@ -180,6 +190,7 @@ function checkOpen(options: OpenOptions | undefined): NativeOpenOptions {
     ...(raw.strides !== undefined && { strides: raw.strides }),
     ...(order !== undefined && { order }),
     ...(lock !== undefined && { lock: checkLock(lock) }),
+    ...(mmap !== undefined && { mmap }),
     ...(options?.capacity !== undefined && { capacity: checkCapacity(options.capacity) }),
   }
 }

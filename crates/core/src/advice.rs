@@ -190,7 +190,7 @@ impl DynMmapArray {
             let end = range.end;
             range.step_by(BLOCK).map(move |start| start..end.min(start.saturating_add(BLOCK)))
         });
-        let mut group = Vec::new();
+        let (mapping, mut group) = (self.mapping(), Vec::new());
         loop {
             let mut bytes = 0;
             while bytes < BLOCK
@@ -206,7 +206,7 @@ impl DynMmapArray {
                 // A disk is quicker when it knows of all of them. One long block is read faster as its pages are touched
                 // (0.4 s for 512 MiB against 1.1 s), with large pages and the next ones on their way. Only a hint.
                 for block in &group {
-                    let _ = self.mapping().advise(block.clone(), Advice::WillNeed);
+                    let _ = mapping.advise(block.clone(), Advice::WillNeed);
                 }
             }
             for block in group.drain(..) {
@@ -214,7 +214,12 @@ impl DynMmapArray {
                     return Err(Error::Aborted);
                 }
                 control.add(block.len());
-                self.mapping().populate(block);
+                if mapping.is_copied() {
+                    let before = mapping.before();
+                    let part = block.start.saturating_sub(before)..(block.end - before).min(mapping.live());
+                    mapping.bring(&part, control)?;
+                }
+                mapping.populate(block);
             }
         }
     }

@@ -219,6 +219,7 @@ impl DynMmapArray {
     fn source(&self) -> Result<(Arc<File>, u64)> {
         let (mapping, path) = (self.mapping(), self.file_path());
         let file = mapping.file().ok_or_else(|| Error::Closed { path: path.to_path_buf() })?;
+        mapping.write_back()?;
         let metadata = fault::point("fstat").and_then(|()| sys::file_metadata(&file));
         let len = metadata.map_err(|error| Error::io("fstat", path, error))?.len();
         if len < mapping.end() {

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::file::{self, Lock, Stamp};
 use crate::format::{Format, Request};
+use crate::kernel::Control;
 use crate::layout::Layout;
 use crate::lease::Pin;
 use crate::mapping::Committing;
@@ -204,6 +205,7 @@ impl DynMmapArray {
                 for start in run.clone().step_by(BLOCK) {
                     let len = (run.end - start).min(BLOCK);
                     let Some(bytes) = block.get_mut(..len) else { break };
+                    mapping.bring(&(start..start + len), Control::default())?;
                     mapping.load(start, bytes);
                     // Zeros in the place of a page that is gone must not get there.
                     self.check_loss()?;

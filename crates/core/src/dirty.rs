@@ -24,6 +24,8 @@ pub enum Tracking {
     Pagemap,
     /// The system does not say: the data is compared with the file.
     Compare,
+    /// The file is not mapped, and each store is noted.
+    Marked,
 }
 
 impl Tracking {
@@ -38,13 +40,14 @@ impl Tracking {
         if map.read(0..0, none).is_ok() { Self::Pagemap } else { Self::Compare }
     }
 
-    /// The name: `pagemap-scan`, `pagemap` or `compare`.
+    /// The name: `pagemap-scan`, `pagemap`, `compare` or `marked`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::PagemapScan => "pagemap-scan",
             Self::Pagemap => "pagemap",
             Self::Compare => "compare",
+            Self::Marked => "marked",
         }
     }
 }
@@ -147,7 +150,7 @@ impl DynMmapArray {
         let elements = Elements::new(self, layout)?;
         let (_, parts) = self.private_parts(&elements);
         let Some(file) = mapping.file() else { return Ok(()) };
-        if elements.bytes == (0..mapping.live()) && elements.is_line() {
+        if elements.bytes == (0..mapping.live()) && elements.is_line() && !mapping.is_copied() {
             for part in parts {
                 mapping.drop_pages(&file, part).map_err(|error| Error::io("madvise", path, error))?;
             }

@@ -490,10 +490,14 @@ impl fmt::Display for NameReason<'_> {
 
 /// What to do about a refusal of the system that does not say it itself.
 fn hint(syscall: &str, error: &io::Error) -> &'static str {
-    if syscall == "mmap" && crate::sys::error_name(error) == "ENODEV" {
-        ". Its file system maps no files: copy the file to another one, and open it there"
-    } else {
-        ""
+    match (syscall, crate::sys::error_name(error)) {
+        ("mmap", "ENODEV") => {
+            ". Its file system maps no files: set TMPDIR (TEMP on Windows) to a folder of another one"
+        }
+        ("mkstemp", _) => {
+            ". A file that is not mapped passes through a temporary one: set TMPDIR (TEMP on Windows) to a folder that can be written"
+        }
+        _ => "",
     }
 }
 

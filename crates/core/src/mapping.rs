@@ -6,6 +6,7 @@
 //! any time, and the clean pages of a private one follow the file. Past 400 lines: what a mapping is on each system, how
 //! it grows and ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
 
+pub(crate) mod copied;
 mod place;
 pub(crate) mod private;
 
@@ -29,6 +30,8 @@ use crate::sys;
 use crate::sys::View as Pages;
 #[cfg(unix)]
 use crate::sys::Zeros;
+use copied::Copied;
+pub use copied::write_back;
 use place::Place;
 
 /// A mapped byte range of a file, unmapped when dropped.
@@ -69,6 +72,43 @@ pub struct Mapping {
     shared: AtomicBool,
     /// What the system was told of its pages.
     pub(crate) steering: Steering,
+    /// Whether the file may be mapped.
+    map: bool,
+    /// How its bytes come here and go back, where the file is not mapped.
+    copied: Option<Copied>,
+}
+
+/// What part of a file is to be mapped, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Byte of the file where the array starts.
+    pub(crate) offset: u64,
+    /// Bytes of the array.
+    pub(crate) len: u64,
+    /// Bytes of addresses to keep behind it, or fewer where there are not so many.
+    pub(crate) reserve: u64,
+    pub(crate) mode: Mode,
+    /// Whether the file may be mapped; otherwise it is [copied](copied).
+    pub(crate) map: bool,
+}
+
+/// What was mapped.
+struct Mapped {
+    pages: Place,
+    len: usize,
+    /// Whether its pages may only be read until the guard makes them private.
+    read_only: bool,
+    /// The temporary file in the place of one that is not mapped.
+    scratch: Option<File>,
+}
+
+static DISABLED: AtomicBool = AtomicBool::new(false);
+
+/// Maps no file from now on: arrays are read and written as with [`OpenOptions::map`](crate::OpenOptions::map) `false`.
+///
+/// Mappings that exist already stay.
+pub fn disable() {
+    DISABLED.store(true, Ordering::Relaxed);
 }
 
 /// Who has the mapping, and for what.
@@ -117,26 +157,17 @@ struct Backing {
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `file`, which is `locked` or not, from byte `offset` on, and keeps addresses for `reserve` bytes
-    /// behind them, or fewer where there are not so many.
+    /// Maps what is `wanted` of `file`, which is `locked` or not. Where its file system maps none it is read and written.
     ///
-    /// The caller has checked that the file holds the first `len`.
+    /// The caller has checked that the file holds the array.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than this process can address, [`Error::Io`] when the system refuses.
-    pub(crate) fn new(
-        file: File,
-        locked: bool,
-        offset: u64,
-        len: u64,
-        reserve: u64,
-        mode: Mode,
-        path: &Path,
-    ) -> Result<Self> {
+    pub(crate) fn new(file: File, locked: bool, wanted: Wanted, path: &Path) -> Result<Self> {
         let stamp = Stamp::of(&file, path)?;
         let lock = locked.then(Arc::default);
         let backing = Backing { file: Some(Arc::new(file)), guarded: None, lost: None, stamp, lock };
-        Self::own(backing, offset, len, reserve, mode, path)
+        Self::own(backing, wanted, path)
     }
 
     /// Another mapping of the same open file, with the lock that it holds, for an array of `len` bytes and addresses for
@@ -145,7 +176,8 @@ impl Mapping {
     /// # Errors
     /// [`Error::Closed`] after [`retire`](Self::retire), and those of [`new`](Self::new).
     pub(crate) fn extended(&self, len: u64, reserve: u64, path: &Path) -> Result<Self> {
-        Self::own(self.once_more(path)?, self.offset, len, reserve, self.mode, path)
+        let (offset, mode, map) = (self.offset, self.mode, self.map);
+        Self::own(self.once_more(path)?, Wanted { offset, len, reserve, mode, map }, path)
     }
 
     /// What another mapping of the same open file begins with.
@@ -161,7 +193,8 @@ impl Mapping {
     }
 
     /// Maps at addresses of its own.
-    fn own(backing: Backing, offset: u64, len: u64, reserve: u64, mode: Mode, path: &Path) -> Result<Self> {
+    fn own(backing: Backing, wanted: Wanted, path: &Path) -> Result<Self> {
+        let Wanted { offset, len, reserve, mode, map: may_map } = wanted;
         let Some(live) = usize::try_from(len).ok().filter(|&len| isize::try_from(len).is_ok()) else {
             return Err(Error::too_large(format!(
                 "the array has {len} bytes; this process can address {}. Use a 64-bit build",
@@ -169,38 +202,50 @@ impl Mapping {
             ))
             .at(path));
         };
-        let wanted = size_with_reserve(live, reserve);
-        Self::with(backing, offset, (live, wanted), mode, path, |file| {
-            let mut size = wanted;
-            loop {
-                match map(file, offset, size, mode) {
-                    Err(error) if size > live && is_out_of_memory(&error) => {
-                        size = live + (size - live) / 2;
-                        if size - live < LEAST_RESERVE {
-                            size = live;
+        let all = size_with_reserve(live, reserve);
+        Self::with(backing, wanted, (live, all), path, |file| {
+            let mut len = all;
+            while may_map && !DISABLED.load(Ordering::Relaxed) {
+                match map(file, offset, len, mode) {
+                    Err(error) if len > live && is_out_of_memory(&error) => {
+                        len = live + (len - live) / 2;
+                        if len - live < LEAST_RESERVE {
+                            len = live;
                         }
                     }
-                    done => return done.map(|(pages, read_only)| (Place::Own(pages), size, read_only)),
+                    Err(error) if copied::is_refusal(&error) => break,
+                    Err(error) => return Err(Error::io("mmap", path, error)),
+                    Ok((pages, read_only)) => {
+                        return Ok(Mapped { pages: Place::Own(pages), len, read_only, scratch: None });
+                    }
                 }
             }
+            // A temporary file has its own limit: what was only to be kept ahead is no reason to fail.
+            let (len, (scratch, pages)) = match copied::scratch(len) {
+                Err(_) if len > live && live > 0 => (live, copied::scratch(live)?),
+                made => (len, made?),
+            };
+            Ok(Mapped { pages: Place::Own(pages), len, read_only: false, scratch: Some(scratch) })
         })
     }
 
-    /// Maps an array of `live` bytes as `map` does, where there is anything to map; that also says how many bytes it has
-    /// mapped, and whether its pages may only be read.
+    /// Maps an array of `live` bytes as `map` does, where there is anything to map: `all` bytes, or fewer.
     fn with(
         mut backing: Backing,
-        offset: u64,
-        (live, wanted): (usize, usize),
-        mode: Mode,
+        wanted: Wanted,
+        (live, all): (usize, usize),
         path: &Path,
-        map: impl FnOnce(&File) -> io::Result<(Place, usize, bool)>,
+        map: impl FnOnce(&File) -> Result<Mapped>,
     ) -> Result<Self> {
-        let (mut region, mut len) = (None, 0);
-        if let Some(file) = backing.file.as_ref().filter(|_| wanted > 0) {
-            let (pages, mapped, read_only) = map(file).map_err(|error| Error::io("mmap", path, error))?;
+        let Wanted { offset, mode, map: may_map, .. } = wanted;
+        let (mut region, mut len, mut copied) = (None, 0, None);
+        if let Some(file) = backing.file.as_ref().filter(|_| all > 0) {
+            let Mapped { pages, len: mapped, read_only, scratch } = map(file)?;
             if guard::is_enabled() {
-                let guarded = guarded(&pages, mapped, file, offset, mode, read_only);
+                let guarded = match &scratch {
+                    Some(scratch) => guarded(&pages, mapped, scratch, 0, Mode::ReadWrite, false),
+                    None => guarded(&pages, mapped, file, offset, mode, read_only),
+                };
                 let before = pages.as_mut_ptr().addr() - guarded.start;
                 let guarded =
                     Registration::new(guarded).map_err(|error| Error::io("sigaction", path, error))?;
@@ -208,6 +253,7 @@ impl Mapping {
                 backing.guarded = Some(guarded);
             }
             (region, len) = (Some(pages), mapped);
+            copied = scratch.map(|scratch| Copied::new(scratch, path));
         }
         Ok(Self {
             backing: Mutex::new(backing),
@@ -222,6 +268,8 @@ impl Mapping {
             told: AtomicBool::new(false),
             shared: AtomicBool::new(false),
             steering: Steering::default(),
+            map: may_map,
+            copied,
         })
     }
 
@@ -260,7 +308,10 @@ impl Mapping {
     pub(crate) fn set_live(&self, len: u64) {
         // No more than is mapped: there is another mapping for the rest.
         let live = usize::try_from(len).unwrap_or(usize::MAX).min(self.len);
-        self.live.store(live, Ordering::Release);
+        let before = self.live.swap(live, Ordering::AcqRel);
+        if let Some(copied) = &self.copied {
+            copied.set_live(before, live);
+        }
         self.grown.store(true, Ordering::Release);
         if let (Some(region), Some(guarded)) = (&self.region, &self.backing().guarded) {
             guarded.set_live((region.as_mut_ptr().addr() & (sys::page_size() - 1)) + live);
@@ -278,7 +329,7 @@ impl Mapping {
         else {
             return Ok(());
         };
-        if !guarded.take_strayed() {
+        if self.is_copied() || !guarded.take_strayed() {
             return Ok(());
         }
         let page = sys::page_size();
@@ -570,6 +621,10 @@ impl Mapping {
     /// As `retire`; lent pages are left alone unless they are known to be `there`.
     #[cfg_attr(not(unix), expect(unused_variables, reason = "no pages are lent here"))]
     fn let_go(&self, there: bool) -> io::Result<()> {
+        let written = self.write_back().map_err(|error| match error {
+            Error::Io { source, .. } => source,
+            error => io::Error::other(error),
+        });
         let mut backing = self.backing();
         let Some(file) = backing.file.clone() else {
             return Ok(());
@@ -589,7 +644,10 @@ impl Mapping {
         let unlocked = last.map_or(Ok(()), |()| sys::release(&file));
         replaced?;
         backing.file = None;
-        unlocked
+        if let Some(copied) = &self.copied {
+            copied.end();
+        }
+        written.and(unlocked)
     }
 
     #[cfg(unix)]

@@ -14,13 +14,17 @@ use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::buffer::{self, Buffer};
-use crate::convert::{NativeHandle, NativeLayout, distance, number, size};
+use crate::convert::{NativeHandle, NativeLayout, count, distance, number, size};
 use crate::error::js_error;
 use crate::reduce::{NativeJob, NativeReduceOptions, NativeReduced, Reduction};
 use crate::task;
 
 /// What is known of an array for as long as it is open.
 #[napi(object)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "an object of JavaScript: facts that have nothing to do with each other"
+)]
 pub struct NativeFacts {
     /// Long name of the dtype.
     pub dtype: String,
@@ -44,6 +48,8 @@ pub struct NativeFacts {
     pub little_endian: bool,
     /// Whether the last axis holds the two parts of complex numbers.
     pub complex: bool,
+    /// Whether the file is not mapped: no buffer shows its bytes.
+    pub copied: bool,
 }
 
 /// An array and the buffer that JavaScript sees it through.
@@ -113,6 +119,7 @@ impl NativeArray {
                 native: array.is_native(),
                 little_endian: header.byte_order() == ByteOrder::Little,
                 complex: header.element().complex,
+                copied: array.is_copied(),
             })
         })
     }
@@ -180,7 +187,7 @@ impl NativeArray {
         #[napi(ts_arg_type = "Uint8Array")] element: Unknown,
     ) -> Result<()> {
         let element = buffer::copy_bytes(&env, &element)?;
-        self.with(&env, |open| kernel::fill(&open.target(&layout)?, &element))
+        self.with(&env, |open| open.store(&layout, |target| kernel::fill(target, &element)))
     }
 
     /// Copies the elements of another open array into `layout`.
@@ -193,16 +200,16 @@ impl NativeArray {
         source_layout: NativeLayout,
     ) -> Result<()> {
         if std::ptr::eq(self, source) {
-            return self
-                .with(&env, |open| kernel::assign(&open.target(&layout)?, &open.view(&source_layout)?));
+            return self.with(&env, |open| {
+                open.store(&layout, |target| kernel::assign(target, &open.view(&source_layout)?))
+            });
         }
         // Both are locked on the one thread that JavaScript has here, so no other order of locking can wait for us.
         self.with(&env, |open| {
-            let target = open.target(&layout)?;
-            match source.lock().as_mut() {
-                Some(from) => kernel::assign(&target, &from.view(&source_layout)?),
+            open.store(&layout, |target| match source.lock().as_mut() {
+                Some(from) => kernel::assign(target, &from.view(&source_layout)?),
                 None => Err(CoreError::Closed { path: source.path.clone() }),
-            }
+            })
         })
     }
 
@@ -219,7 +226,7 @@ impl NativeArray {
         let memory = buffer::memory(&env, &source)?;
         self.with(&env, |open| {
             let source = memory.view(ElementType::parse(&dtype)?.dtype, &source_layout)?;
-            kernel::assign(&open.target(&layout)?, &source)
+            open.store(&layout, |target| kernel::assign(target, &source))
         })
     }
 
@@ -236,6 +243,18 @@ impl NativeArray {
             let source = open.view(&layout)?;
             kernel::assign(&memory.contiguous(source.dtype(), source.shape())?, &source)
         })
+    }
+
+    /// Copies the element at a position into memory of JavaScript's own, in this machine's byte order.
+    #[napi(catch_unwind)]
+    pub fn element(
+        &self,
+        env: Env,
+        position: f64,
+        #[napi(ts_arg_type = "Uint8Array")] target: Unknown,
+    ) -> Result<()> {
+        let memory = buffer::memory(&env, &target)?;
+        self.with(&env, |open| memory.take_element(&open.array, count(position, "the position")?))
     }
 
     /// Reduces the elements of `layout`: one result, or the two of `minmax`.
@@ -356,7 +375,8 @@ impl NativeArray {
 
     /// Takes the buffer from JavaScript and lets go of the mapping. A second call does nothing.
     ///
-    /// Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so.
+    /// Fails with `ERR_MAPPING_LOST`, when all that is done, if pages have vanished and no flush has said so; and with the
+    /// system's error where the file is not mapped, and what was stored cannot be written to it.
     ///
     /// The file goes when no other environment has the array open. The pages are unmapped when work under way has let
     /// go of them as well; a buffer that JavaScript has moved elsewhere keeps them until it is collected.
@@ -367,12 +387,13 @@ impl NativeArray {
         };
         let failed = |source| CoreError::Io { syscall: "mmap", path: self.path.clone(), source };
         let (mut detached, mut ended) = (Ok(()), Ok(()));
+        let written = array.write_back().map_err(|error| js_error(&env, error));
         for (lease, buffer) in earlier.into_iter().chain([(lease, buffer)]) {
             detached = detached.and(buffer.close(&env));
             ended = ended.and(lease.end().map_err(|error| js_error(&env, failed(error))));
         }
         let kept = array.report_loss().map_err(|error| js_error(&env, error));
-        detached.and(ended).and(kept)
+        detached.and(written).and(ended).and(kept)
     }
 }
 
@@ -392,10 +413,10 @@ impl Open {
         Ok(changed)
     }
 
-    /// A view to be written to: `ERR_READ_ONLY` in mode `r`.
-    fn target(&self, layout: &NativeLayout) -> CoreResult<RawView> {
+    /// Calls `store` with a view to be written to: `ERR_READ_ONLY` in mode `r`.
+    fn store(&self, layout: &NativeLayout, store: impl FnOnce(&RawView) -> CoreResult<()>) -> CoreResult<()> {
         if self.array.mode().writable() {
-            return self.view(layout);
+            return buffer::store(&self.array, &self.layout(layout)?, store);
         }
         Err(CoreError::ReadOnly { path: self.array.file_path().to_path_buf() })
     }

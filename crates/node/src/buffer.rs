@@ -229,6 +229,9 @@ fn external_buffer(
     if std::env::var_os("MMAP_NDARRAY_CAGE").is_some_and(|value| value == "on") {
         return Err(refused(array, CAGED));
     }
+    if array.is_copied() {
+        return Err(refused(array, COPIED));
+    }
     let mapping = array.mapping();
     let len = range.len();
     let hint = owner(lease);
@@ -334,6 +337,9 @@ fn weak(env: &Env, array: &DynMmapArray, value: sys::napi_value) -> CoreResult<R
 const CAGED: &str = "this runtime allows no external ArrayBuffer (Electron's memory cage), and a copy of the whole file would \
      not be a mapping. Open the array with backing 'auto', or in a plain Node.js process";
 
+const COPIED: &str = "the file is not mapped, because its file system maps none or `mmap` is false, so that no buffer shows its \
+     bytes. Open the array with backing 'auto' or 'window', or copy the file to a file system that maps files";
+
 /// Bytes of an `ArrayBuffer` over the mapping: all of it, but where that is more than the runtime takes, and the array
 /// itself is not, only what it takes.
 fn span(env: &Env, array: &DynMmapArray) -> usize {
@@ -372,6 +378,9 @@ fn create_shared() -> Option<CreateShared> {
 
 /// Makes a `SharedArrayBuffer` over the mapping, or says why the runtime will not have it.
 fn shared_buffer(env: &Env, array: &DynMmapArray, lease: &Arc<Lease>) -> CoreResult<sys::napi_value> {
+    if array.is_copied() {
+        return Err(refused(array, COPIED));
+    }
     let Some(create) = create_shared() else {
         return Err(refused(
             array,
@@ -541,6 +550,19 @@ impl Memory {
         unsafe { growth.write_from(offset, self.first, self.len) }
     }
 
+    /// Copies the element at a position of an array to here, if there is room for just that.
+    pub(crate) fn take_element(&self, array: &DynMmapArray, position: u64) -> CoreResult<()> {
+        let mut element = [0; 16];
+        let bytes = element.get_mut(..self.len).unwrap_or_default();
+        array.element(position, bytes)?;
+        // SAFETY:
+        // - `len` bytes from `first` on are the typed array's for as long as this call lasts; `bytes` are as many, or the
+        //   array has refused them.
+        // - `element` is memory of our own, so the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.first, bytes.len()) };
+        Ok(())
+    }
+
     /// The elements that `layout` reaches in this memory.
     pub(crate) fn view(&self, dtype: DType, layout: &NativeLayout) -> CoreResult<RawView> {
         let len = self.len / dtype.itemsize();
@@ -570,4 +592,15 @@ pub(crate) fn view(array: &DynMmapArray, layout: &Layout) -> CoreResult<RawView>
     // SAFETY:
     // - the view is used by a kernel while the caller holds the array, and with it the mapping.
     unsafe { array.raw(layout) }
+}
+
+/// Calls `store` with the elements of an array that `layout` reaches, which it may store to.
+pub(crate) fn store(
+    array: &DynMmapArray,
+    layout: &Layout,
+    store: impl FnOnce(&RawView) -> CoreResult<()>,
+) -> CoreResult<()> {
+    // SAFETY:
+    // - callers hand kernels to this, which keep no view.
+    unsafe { array.store(layout, store) }
 }

@@ -108,6 +108,8 @@ pub struct NativeOpenOptions {
     pub lock: Option<String>,
     /// Bytes of address space to keep ahead for growth.
     pub capacity: Option<f64>,
+    /// Whether the file may be mapped; true without.
+    pub mmap: Option<bool>,
 }
 
 impl NativeOpenOptions {
@@ -119,6 +121,7 @@ impl NativeOpenOptions {
         options.strict = self.strict;
         options.name.clone_from(&self.name);
         options.lock = self.lock.as_deref().map(Lock::parse).transpose()?;
+        options.map = self.mmap.unwrap_or(true);
         options.capacity = count(self.capacity.unwrap_or(0.0), "capacity")?;
         if options.format == Some(Format::Raw) {
             let element = element.ok_or_else(|| Error::OutOfRange {
@@ -192,6 +195,7 @@ impl TryFrom<Handle> for NativeHandle {
                 order: None,
                 lock: options.lock.map(|lock| lock.name().to_owned()),
                 capacity: None,
+                mmap: None,
             },
             identity: options.identity.map(|identity| identity.to_string()).unwrap_or_default(),
             process: format!("{process:032x}"),

@@ -70,10 +70,7 @@ impl NativeArray {
     #[napi(catch_unwind)]
     pub fn adopt(&self, env: Env, growth: &NativeGrowth) -> Result<()> {
         self.with(&env, |open| match growth.grown.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(grown) => open.change(|array| {
-                array.adopt(grown);
-                Ok(())
-            }),
+            Some(grown) => open.change(|array| array.adopt(grown)),
             None => Err(CoreError::Closed { path: growth.path.clone() }),
         })
     }

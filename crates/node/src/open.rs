@@ -77,6 +77,18 @@ pub fn list(env: &Env, path: String, format: Option<String>) -> Result<Object<'_
     )
 }
 
+/// Maps no file from now on: all are read and written.
+#[napi(catch_unwind)]
+pub fn disable_mapping() {
+    mmap_ndarray_core::mapping::disable();
+}
+
+/// Writes what was stored to files that are not mapped back to them: for the end of the process.
+#[napi(catch_unwind)]
+pub fn write_back(env: Env) -> Result<()> {
+    mmap_ndarray_core::mapping::write_back().map_err(|error| js_error(&env, error))
+}
+
 /// Leaves pages that are lost to others: the process ends, or handles the signal itself.
 #[napi(catch_unwind)]
 pub fn disable_guard() {

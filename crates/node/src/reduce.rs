@@ -173,6 +173,7 @@ impl Reduction {
             threads: self.threads,
             control: self.state.control(),
         };
+        array.bring(layout, self.state.control())?;
         let reduced = (self.operation)(&buffer::view(array, layout)?, self.ddof, &options)?;
         array.check_loss()?;
         Ok(reduced)

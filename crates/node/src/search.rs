@@ -74,6 +74,10 @@ pub(crate) struct Search {
 impl Search {
     /// Does it on the elements of `array` that `layout` reaches; fails when pages of it or the operand have vanished.
     fn run(mut self, array: &DynMmapArray, layout: &Layout) -> CoreResult<Vec<Reduced>> {
+        array.bring(layout, self.state.control())?;
+        if let Operand::Mapped(array, layout) = &self.operand {
+            array.bring(layout, self.state.control())?;
+        }
         let view = buffer::view(array, layout)?;
         let other = match &mut self.operand {
             Operand::None => None,

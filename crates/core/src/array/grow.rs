@@ -14,6 +14,8 @@ use crate::file;
 use crate::format::{self, Format, Request};
 use crate::grow::{Growable, Grown, Growth, read_text, reserve_for};
 use crate::header::Header;
+use crate::mapping::Mapping;
+use crate::mapping::copied::keep;
 use crate::mode::Mode;
 use crate::sys;
 
@@ -96,6 +98,7 @@ impl DynMmapArray {
     /// [`Error::MappingLost`]; [`Error::TooLarge`] where the header has no room for `n`; [`Error::Io`].
     pub fn begin_resize(&mut self, n: u64) -> Result<Growth> {
         let growable = self.growable()?.clone();
+        self.write_back()?;
         fault::point("stat").map_err(|error| Error::io("stat", &self.path, error))?;
         let stale = || Error::Stale { path: self.path.clone() };
         let len = file::len_of(&self.path, self.mapping.stamp().identity)?.ok_or_else(stale)?;
@@ -115,14 +118,27 @@ impl DynMmapArray {
     }
 
     /// Makes a committed length the array's own.
-    pub fn adopt(&mut self, grown: Grown) {
+    ///
+    /// # Errors
+    /// Those of [`write_back`](Self::write_back), where the file is not mapped: the array is as it was, and
+    /// [`refresh`](Self::refresh) takes the length.
+    pub fn adopt(&mut self, grown: Grown) -> Result<()> {
         let Grown { header, growable, mapping } = grown;
         if let Some(mapping) = mapping {
-            let old = std::mem::replace(&mut self.mapping, Arc::new(mapping));
-            self.earlier.retain(|earlier| earlier.strong_count() > 0);
-            self.earlier.push(Arc::downgrade(&old));
+            self.move_to(mapping)?;
         }
         self.restate(header, Some(growable));
+        Ok(())
+    }
+
+    /// Goes on in another mapping, which sees what was stored to this one.
+    fn move_to(&mut self, mapping: Mapping) -> Result<()> {
+        self.write_back()?;
+        let old = std::mem::replace(&mut self.mapping, Arc::new(mapping));
+        keep(&self.mapping);
+        self.earlier.retain(|earlier| earlier.strong_count() > 0);
+        self.earlier.push(Arc::downgrade(&old));
+        Ok(())
     }
 
     fn restate(&mut self, header: Header, growable: Option<Growable>) {
@@ -173,8 +189,7 @@ impl DynMmapArray {
         }
         write(&growth)?;
         let grown = growth.commit(durable)?;
-        self.adopt(grown);
-        Ok(())
+        self.adopt(grown)
     }
 
     /// Gives the array `n` rows: new ones are zeros; where there are fewer, the file becomes shorter, and pointers to what is
@@ -189,8 +204,7 @@ impl DynMmapArray {
             growth.write_zeros()?;
         }
         let grown = growth.commit(false)?;
-        self.adopt(grown);
-        Ok(())
+        self.adopt(grown)
     }
 
     /// Takes the length that the file has now; whether it is another one.
@@ -225,8 +239,7 @@ impl DynMmapArray {
                 .at(&self.path));
             }
             let mapping = self.mapping.extended(len, reserve_for(len, self.capacity), &self.path)?;
-            let old = std::mem::replace(&mut self.mapping, Arc::new(mapping));
-            self.earlier.push(Arc::downgrade(&old));
+            self.move_to(mapping)?;
         } else {
             self.mapping.restore().map_err(|error| Error::io("mmap", &self.path, error))?;
         }

@@ -84,6 +84,10 @@ impl DynMmapArray {
             if room < self.mapping.before() + self.mapping.live() {
                 return Err(Error::OutOfRange { reason: format!("{room} bytes have no room for the array") });
             }
+            if self.is_copied() {
+                let reason = "the file is not mapped, so that it cannot be over memory that is there. Use backing 'window'";
+                return Err(Error::Unavailable { path: path.to_path_buf(), reason: reason.to_owned() });
+            }
             self.check_alone()?;
             // SAFETY:
             // - as promised to this function.

@@ -5,6 +5,7 @@
 //!
 //! Past 400 lines: one struct, whose short methods each come with their contract.
 
+mod copied;
 mod grow;
 mod life;
 mod save;
@@ -28,9 +29,10 @@ use crate::format::{Format, Raw, Request};
 use crate::grow::Growable;
 use crate::guard::Loss;
 use crate::header::Header;
-use crate::kernel::{self, Element, RawView};
+use crate::kernel::{self, Control, Element, RawView};
 use crate::layout::{Layout, Order};
-use crate::mapping::Mapping;
+use crate::mapping::copied::keep;
+use crate::mapping::{Mapping, Wanted};
 use crate::mode::Mode;
 
 pub use typed::MmapArray;
@@ -59,6 +61,10 @@ pub struct OpenOptions {
     /// Bytes of address space kept ahead for growth; fewer where there are not so many, none where mappings end with
     /// their file (macOS, Windows).
     pub capacity: u64,
+    /// Whether the file may be mapped. Otherwise, and where its file system maps none, what is used of it is read to a temporary file
+    /// first, in blocks of 1 MiB, and what was stored is written back by [`DynMmapArray::flush`],
+    /// [`DynMmapArray::write_back`] and when the array is dropped. What others write to a block after that was read is not seen.
+    pub map: bool,
 }
 
 impl OpenOptions {
@@ -76,6 +82,7 @@ impl OpenOptions {
             lock: None,
             identity: None,
             capacity: 0,
+            map: true,
         }
     }
 }
@@ -85,7 +92,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 /// An array in a file, mapped into memory.
 ///
 /// Opening reads the header and maps the data: nothing is read, nothing is copied, and the time does not depend on
-/// the size. Dropping it unmaps; it does not [`flush`](Self::flush).
+/// the size. Dropping it unmaps; it does not [`flush`](Self::flush). Where the file system maps no files it is read and
+/// written instead: see [`OpenOptions::map`].
 #[derive(Clone)]
 pub struct DynMmapArray {
     header: Header,
@@ -140,7 +148,7 @@ impl DynMmapArray {
             });
         }
         let whole = header.file_len() == len;
-        let array = Self::map(file, header, *mode, path, *lock, options.capacity)?;
+        let array = Self::map(file, header, path, options)?;
         Ok(Self { name: name.clone(), whole, ..array })
     }
 
@@ -150,24 +158,20 @@ impl DynMmapArray {
     /// Those of [`Writer::commit`], and [`Error::Io`] if the system refuses to map.
     pub fn from_writer(writer: Writer) -> Result<Self> {
         // Mapped before it gets its name: a file that cannot be mapped replaces nothing.
-        let (header, capacity) = (writer.header().clone(), writer.capacity());
-        let array = Self::map(writer.file()?, header, Mode::ReadWrite, writer.path(), None, capacity)?;
+        let options = OpenOptions { capacity: writer.capacity(), ..OpenOptions::new(Mode::ReadWrite) };
+        let array = Self::map(writer.file()?, writer.header().clone(), writer.path(), &options)?;
         writer.commit()?;
         Ok(array)
     }
 
-    fn map(
-        file: File,
-        header: Header,
-        mode: Mode,
-        path: &Path,
-        lock: Option<Lock>,
-        capacity: u64,
-    ) -> Result<Self> {
+    fn map(file: File, header: Header, path: &Path, options: &OpenOptions) -> Result<Self> {
+        let &OpenOptions { mode, lock, capacity, map, .. } = options;
         let (offset, len) = (header.data_offset(), header.data_len());
-        let mapping = Mapping::new(file, lock.is_some(), offset, len, capacity, mode, path)?;
+        let wanted = Wanted { offset, len, reserve: capacity, mode, map };
+        let mapping = Mapping::new(file, lock.is_some(), wanted, path)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (mapping, path) = (Arc::new(mapping), path.to_path_buf());
+        keep(&mapping);
         Ok(Self {
             header,
             mapping,
@@ -255,11 +259,12 @@ impl DynMmapArray {
     /// The view does not keep the mapping: hold [`mapping`](Self::mapping) for as long as it is used.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if the layout reaches outside the array.
+    /// [`Error::OutOfRange`] if the layout reaches outside the array; those of [`bring`](Self::bring).
     ///
     /// # Safety
     /// The view and its copies are not used after the mapping is gone.
     pub unsafe fn raw(&self, layout: &Layout) -> Result<RawView> {
+        self.bring(layout, Control::default())?;
         let header = &self.header;
         let unit = usize::try_from(header.unit()).unwrap_or(usize::MAX);
         // SAFETY:
@@ -294,6 +299,9 @@ impl DynMmapArray {
 
     /// Brings ranges of whole pages to the disk, in bytes from the start of the first page on.
     pub(crate) fn flush_ranges(&self, ranges: impl Iterator<Item = Range<usize>>) -> Result<()> {
+        if self.is_copied() {
+            return self.mapping.flush_copied(ranges);
+        }
         self.mapping.flush(ranges).map_err(|error| Error::io("msync", &self.path, error))
     }
 
@@ -366,9 +374,17 @@ impl DynMmapArray {
     ///
     /// # Errors
     /// [`Error::DtypeMismatch`] unless the elements are of type `A`; [`Error::NotContiguous`] if they are not in the
-    /// byte order or alignment of this machine.
+    /// byte order or alignment of this machine; [`Error::Unavailable`] if the file [is not mapped](Self::is_copied).
     pub fn typed<A: Element>(self) -> Result<MmapArray<A>> {
         self.expect_dtype::<A>()?;
+        if self.is_copied() {
+            return Err(Error::Unavailable {
+                reason: "the file is not mapped, so that ndarray cannot look at its elements in place; copy them with \
+                         to_owned_array, or copy the file to a file system that maps files"
+                    .to_owned(),
+                path: self.path,
+            });
+        }
         if !self.is_native() {
             return Err(Error::NotContiguous {
                 reason: format!(

@@ -273,8 +273,7 @@ impl<A: Element> MmapArray<A> {
         }
         growth.write_at(offset, &block)?;
         let grown = growth.commit(durable)?;
-        self.array.adopt(grown);
-        Ok(())
+        self.array.adopt(grown)
     }
 
     /// Gives the array `n` rows: see [`DynMmapArray::resize`].

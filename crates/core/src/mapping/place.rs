@@ -48,8 +48,8 @@ mod lent {
     use std::sync::atomic::{AtomicPtr, Ordering};
 
     use super::Place;
-    use crate::error::Result;
-    use crate::mapping::{Mapping, is_out_of_memory};
+    use crate::error::{Error, Result};
+    use crate::mapping::{Mapped, Mapping, Wanted, is_out_of_memory};
     use crate::mode::Mode;
     use crate::sys::{self, Zeros};
 
@@ -86,12 +86,17 @@ mod lent {
             let room = pages.map_or(usize::MAX, |(_, room)| room.saturating_sub(self.before()));
             let len = self.len().min(room);
             let start = pages.map(|(pages, _)| pages.wrapping_add(self.before()));
-            Self::with(backing, offset, (self.live(), len), mode, path, |file| match start {
-                // SAFETY:
-                // - as promised to this function.
-                Some(start) => unsafe { map_over(start, file, offset, len, mode) },
-                None => crate::mapping::map(file, offset, len, mode)
-                    .map(|(pages, read_only)| (Place::Own(pages), len, read_only)),
+            let wanted = Wanted { offset, len: len as u64, reserve: 0, mode, map: self.map };
+            Self::with(backing, wanted, (self.live(), len), path, |file| {
+                let mapped = match start {
+                    // SAFETY:
+                    // - as promised to this function.
+                    Some(start) => unsafe { map_over(start, file, offset, len, mode) },
+                    None => crate::mapping::map(file, offset, len, mode)
+                        .map(|(pages, read_only)| (Place::Own(pages), read_only)),
+                };
+                let (pages, read_only) = mapped.map_err(|error| Error::io("mmap", path, error))?;
+                Ok(Mapped { pages, len, read_only, scratch: None })
             })
         }
 
@@ -128,7 +133,7 @@ mod lent {
         offset: u64,
         len: usize,
         mode: Mode,
-    ) -> io::Result<(Place, usize, bool)> {
+    ) -> io::Result<(Place, bool)> {
         let over = |access| {
             // SAFETY:
             // - as promised to this function.
@@ -144,6 +149,6 @@ mod lent {
             }
             done => done.map(|()| false),
         }?;
-        Ok((Place::Lent(Lent(AtomicPtr::new(start))), len, read_only))
+        Ok((Place::Lent(Lent(AtomicPtr::new(start))), read_only))
     }
 }

@@ -14,6 +14,7 @@ use crate::dirty::Tracking;
 use crate::error::{Error, Result};
 use crate::file::Stamp;
 use crate::guard::Loss;
+use crate::kernel::Control;
 use crate::sys::{self, PageMap};
 
 /// Bytes that are compared at a time; a multiple of every page.
@@ -52,6 +53,9 @@ impl Mapping {
     ///
     /// Where the system does not say, all of `range` may be.
     pub(crate) fn private_parts(&self, range: Range<usize>) -> (Tracking, Vec<Range<usize>>) {
+        if let Some(parts) = self.marked(&range) {
+            return (Tracking::Marked, parts);
+        }
         if range.is_empty() {
             return (Tracking::here(), Vec::new());
         }
@@ -129,6 +133,7 @@ impl Mapping {
             // Up to the next boundary of a block, counted in addresses.
             let len = (BLOCK - (self.as_ptr().addr() + start) % BLOCK).min(range.end - start);
             let (Some(ours), Some(theirs)) = (ours.get_mut(..len), theirs.get_mut(..len)) else { break };
+            self.bring(&(start..start + len), Control::default())?;
             self.read_file(file, path, start, theirs)?;
             self.load(start, ours);
             visit(start, ours, theirs)?;
@@ -232,6 +237,10 @@ impl Mapping {
     /// # Errors
     /// What the system said.
     pub(crate) fn drop_pages(&self, file: &File, pages: Range<usize>) -> io::Result<()> {
+        if self.is_copied() {
+            self.unmark(&pages);
+            return Ok(());
+        }
         let page = sys::page_size();
         let start = self.as_ptr().wrapping_add(pages.start);
         // Only the mapping's first page can begin before its first byte, and that one is whole, too.
@@ -264,6 +273,15 @@ impl Mapping {
     pub(crate) fn go_on_with(&self, file: File, path: &Path) -> Result<()> {
         let stamp = Stamp::of(&file, path)?;
         let (_, parts) = self.private_parts(0..self.len);
+        if self.is_copied() {
+            let mut backing = self.backing();
+            if backing.file.is_some() {
+                backing.stamp = stamp;
+                backing.file = Some(Arc::new(file));
+            }
+            drop(backing);
+            return self.settle(path, &parts);
+        }
         let mut kept: Vec<(usize, Vec<u8>)> = Vec::new();
         for part in parts {
             self.beside(&file, path, part, &mut |start, ours, theirs| {

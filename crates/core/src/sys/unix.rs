@@ -143,6 +143,20 @@ pub(crate) unsafe fn write_all_from(
     Ok(())
 }
 
+/// Reads from byte `offset` of a file on, and says how many bytes: fewer than asked for where it ends before.
+pub(crate) fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(bytes.get_mut(done..).unwrap_or_default(), offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
 /// Fills `bytes` from byte `offset` of a file on; `UnexpectedEof` where it ends before.
 pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(bytes, offset)

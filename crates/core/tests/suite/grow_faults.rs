@@ -105,7 +105,7 @@ impl Case {
                     growth.write_at(block * 12_000, &rows(from, from + 1000))?;
                 }
                 let grown = growth.commit(true)?;
-                array.adopt(grown);
+                array.adopt(grown).unwrap();
                 Ok(())
             }
             step => array.append_bytes(1, &rows(ROWS, n), step == Step::Durable),

@@ -13,6 +13,7 @@ mod advice;
 mod array;
 mod checksum;
 mod commit;
+mod copied;
 mod create;
 mod create_faults;
 mod dirty;
