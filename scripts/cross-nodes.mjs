@@ -82,6 +82,16 @@ function musl(cpu) {
   return folder && join(folder, debianCpu, 'usr/lib', `${muslCpu}-linux-musl/libc.so`)
 }
 
+/** Both take as much memory as a view is long before they map a file over it, which Linux refuses past what there is. */
+const FULL_LENGTH = Object.fromEntries(
+  ['npy', 'mmap'].flatMap((format) =>
+    ['r', 'r+', 'c'].map((mode) => [
+      `large: 100 GiB in ${format}, '${mode}'`,
+      'the emulator takes as much memory as a view is long before it maps a file there',
+    ]),
+  ),
+)
+
 /** What qemu's user mode does not hand on (advice about pages, and what they cost), and what is too much for it. */
 const UNDER_QEMU = {
   advice: 'qemu takes advice about pages and does nothing; whether pages are in memory cannot be seen',
@@ -89,6 +99,8 @@ const UNDER_QEMU = {
   'chunks: the next chunk is in memory before it is asked for': 'as advice',
   'commit: the private memory of 0.1 % of 4 GiB, and none after the commit':
     'the memory counted is that of qemu',
+  'cli: verify meets pages that cannot be had': 'as advice',
+  ...FULL_LENGTH,
   'exit: rounds of opening and closing, and many arrays at once beside a large heap, leave nothing':
     'as the commit of 4 GiB',
   'grow: create and open take a capacity, and a handle does not carry it':
@@ -177,10 +189,7 @@ export const NODES = {
       path: (path) => `Z:${path.replaceAll('/', '\\')}`,
       version: '22.22.2',
       under: `wine ${version('wine', ['--version'], /wine-(\S+)/)}`,
-      leftOut: {
-        large:
-          'before it maps a file, wine takes as much memory as the view is long, and there are not 100 GiB of it',
-      },
+      leftOut: FULL_LENGTH,
     }
   },
 }
