@@ -103,6 +103,7 @@ const UNDER_QEMU = {
   ...FULL_LENGTH,
   'exit: rounds of opening and closing, and many arrays at once beside a large heap, leave nothing':
     'as the commit of 4 GiB',
+  'reductions: private memory stays small beside 4 GiB': 'as the commit of 4 GiB',
   'grow: create and open take a capacity, and a handle does not carry it':
     'qemu keeps a record of each page, and has no room for those of 8 PiB',
 }

@@ -112,14 +112,17 @@ async function specs(name, node, js, only) {
   const leftOut = { ...node.leftOut }
   const total = { passed: 0, failed: 0, skipped: 0 }
   const all = readdirSync(join(folder, '__test__')).filter((file) => file.endsWith('.spec.js'))
-  for (const file of all) {
-    const spec = file.replace('.spec.js', '')
-    if (HERE_ONLY.includes(spec) || leftOut[spec] || (only && !only.includes(spec))) continue
+  const waiting = all
+    .map((file) => file.replace('.spec.js', ''))
+    .filter((spec) => !(HERE_ONLY.includes(spec) || leftOut[spec] || (only && !only.includes(spec))))
+  const runNext = async () => {
+    const spec = waiting.shift()
+    if (spec === undefined) return
     const started = performance.now()
     const path = (...parts) => (node.path ?? ((x) => x))(join(folder, ...parts))
     const titles = Object.keys(leftOut).filter((key) => key.startsWith(`${spec}: `))
     const args = [
-      ...['--expose-gc', path('node_modules/ava/index.js'), path('__test__', file)],
+      ...['--expose-gc', path('node_modules/ava/index.js'), path('__test__', `${spec}.spec.js`)],
       ...titles.map((key) => key.slice(spec.length + 2)),
     ]
     const log = join(folder, `${spec}.log`)
@@ -146,7 +149,10 @@ async function specs(name, node, js, only) {
           .slice(0, 30)
           .join('\n'),
       )
+    await runNext()
   }
+  // Two at once: each waits for much, for workers and for other processes to start.
+  await Promise.all([runNext(), runNext()])
   return {
     node: node.version,
     under: node.under,
