@@ -1,14 +1,14 @@
 // The suite of specs with each backing forced, as MMAP_NDARRAY_BACKING forces it.
 //
-//   node scripts/backings.mjs                 each backing, on the Node.js that runs this: what `npm test` calls
-//   node scripts/backings.mjs --all           each backing, on Node.js 20, 22 and 24: for the nightly workflow
-//   node scripts/backings.mjs wasm [--all]    one of them
+//   node scripts/backings.mjs          each backing, on Node.js 20, 22 and 24: what `npm test` calls
+//   node scripts/backings.mjs wasm     one of them
 //
-// 'external' is the ordinary run of `npm test`. A run takes two minutes of two processors, which is why `npm test` makes one
-// for each backing; on the other versions it runs the specs of the backings themselves (wasm.spec.ts, window.spec.ts).
+// 'external' is the ordinary run of `npm test`. The other versions of Node.js are those that `npm test` has fetched; where
+// there are none it is the one that runs this.
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { nodePath, OTHER_NODES, specsBut } from './nodes.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
@@ -22,6 +22,7 @@ const BACKINGS = {
 /** Specs that no backing changes, and why. */
 const EXEMPT = {
   'adapters.spec.ts': 'views over memory',
+  'cli.spec.ts': 'processes that print',
   'create-disk.spec.ts': 'the writer, before anything is mapped',
   'create-kill.spec.ts': 'the writer, before anything is mapped',
   'create-replace.spec.ts': 'the writer, before anything is mapped',
@@ -45,9 +46,7 @@ const EXEMPT = {
   'windows.spec.ts': 'of Windows',
 }
 
-const args = process.argv.slice(2)
-const all = args.includes('--all')
-const asked = args.filter((arg) => arg !== '--all')
+const asked = process.argv.slice(2)
 const backings = asked.length > 0 ? asked : Object.keys(BACKINGS)
 const unknown = backings.filter((backing) => !Object.hasOwn(BACKINGS, backing))
 if (unknown.length > 0) {
@@ -55,34 +54,17 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
-const specs = readdirSync('__test__').filter((name) => name.endsWith('.spec.ts') && !(name in EXEMPT))
-const gone = Object.keys(EXEMPT).filter((name) => !existsSync(`__test__/${name}`))
-if (gone.length > 0) {
-  console.error(`exempt, and not there: ${gone.join(', ')}`)
-  process.exit(2)
-}
-
-/** The binaries that scripts/test.mjs has fetched, beside the one that runs this. */
-const others = existsSync('.cache')
-  ? readdirSync('.cache').filter((name) => /^node-(20|22|24)\.[\d.]+$/.test(name))
-  : []
-const nodes = [process.execPath]
-for (const name of all ? others : []) {
-  const [folder] = readdirSync(`.cache/${name}/node_modules`).filter((entry) => entry.startsWith('node-'))
-  nodes.push(`.cache/${name}/node_modules/${folder}/bin/node`)
-}
+const specs = specsBut(EXEMPT)
+const others = OTHER_NODES.filter((version) => /^2[024]\./.test(version)).map(nodePath)
+const nodes = [process.execPath, ...others.filter((path) => existsSync(path))]
 
 for (const backing of backings) {
   for (const node of nodes) {
     console.log(`# backing ${backing}, ${node}`)
-    const child = spawn(
-      node,
-      ['node_modules/ava/entrypoints/cli.mjs', '--tap', ...specs.map((name) => `__test__/${name}`)],
-      {
-        stdio: ['ignore', 'inherit', 'inherit'],
-        env: { ...process.env, MMAP_NDARRAY_BACKING: backing, ...BACKINGS[backing] },
-      },
-    )
+    const child = spawn(node, ['node_modules/ava/entrypoints/cli.mjs', '--tap', ...specs], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, MMAP_NDARRAY_BACKING: backing, ...BACKINGS[backing] },
+    })
     const code = await new Promise((resolve) => child.on('error', () => resolve(-1)).on('close', resolve))
     if (code !== 0) process.exitCode = 1
   }

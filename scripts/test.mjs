@@ -1,4 +1,5 @@
-// What `npm test` runs, and so what CI runs: nothing else decides what is tested.
+// What `npm test` runs, and so what CI runs: nothing else decides what is tested. With `-- --whole` the other versions of
+// Node.js run those specs as well to which they are all one (scripts/nodes.mjs).
 //
 // Checks (build, lint, generated files) only pass or fail. The two runners, cargo and ava, count: their totals are
 // added up over every run and printed as the last line. Tests that need what a machine may lack (numpy, the seed
@@ -10,9 +11,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SKIPPED } from './nightly.mjs'
-import { nodePackage, nodePath, OTHER_NODES } from './nodes.mjs'
+import { nodePackage, nodePath, OTHER_NODES, specsOfNodes } from './nodes.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+
+const whole = process.argv.includes('--whole')
 
 const totals = { passed: 0, failed: 0, skipped: 0 }
 const broken = []
@@ -118,8 +121,8 @@ async function tapTests(title, command, args) {
   if (counted === 0) broken.push(`${title} ran nothing`)
 }
 
-const avaTests = (node, version) =>
-  tapTests(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap'])
+const avaTests = (node, version, ...specs) =>
+  tapTests(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap', ...specs])
 
 const before = GENERATED.map(fingerprint)
 await check('build', 'npm', ['run', '--silent', 'build'])
@@ -204,16 +207,16 @@ await cargoTests()
 await fuzz()
 await otherMachine()
 await avaTests(process.execPath, process.versions.node)
-if (process.platform !== 'win32') {
-  await tapTests('ava, each backing', process.execPath, ['scripts/backings.mjs'])
-}
 for (const version of OTHER_NODES) {
   const name = `node-${version}`
   if (await setUp(name, ['npm', ...into(name), `${nodePackage}@${version}`])) {
-    await avaTests(nodePath(version), version)
+    await avaTests(nodePath(version), version, ...(whole ? [] : specsOfNodes()))
   } else {
     totals.skipped += 1
   }
+}
+if (process.platform !== 'win32') {
+  await tapTests('ava, each backing', process.execPath, ['scripts/backings.mjs'])
 }
 await tapTests('install', process.execPath, ['scripts/install-test.mjs'])
 

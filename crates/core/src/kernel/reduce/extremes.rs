@@ -119,6 +119,37 @@ impl<W: Limits, const MAX: bool, const SKIP: bool> Fold<W> for Extreme<MAX, SKIP
 #[derive(Clone, Copy)]
 struct Both<const SKIP: bool>;
 
+impl<const SKIP: bool> Both<SKIP> {
+    /// The extremes of a run, in one look. NaN loses every comparison, each of which is one instruction so, and is looked for
+    /// beside them.
+    #[inline(always)]
+    fn of_lanes<W: Limits, const L: usize>(run: Run<W>) -> (W, W) {
+        let (mut least, mut greatest, mut nan) = ([W::GREATEST; L], [W::LEAST; L], [W::GREATEST; L]);
+        let mut see = |lane: usize, value: W| {
+            least[lane] = if value < least[lane] { value } else { least[lane] };
+            greatest[lane] = if value > greatest[lane] { value } else { greatest[lane] };
+            if W::FLOAT && !SKIP {
+                nan[lane] = if value.is_nan() { value } else { nan[lane] };
+            }
+        };
+        for values in run.lanes::<L>() {
+            for (lane, value) in values.into_iter().enumerate() {
+                see(lane, value);
+            }
+        }
+        for (lane, value) in run.rest::<L>().iter().enumerate() {
+            see(lane, value);
+        }
+        if let Some(&nan) = nan.iter().find(|value| value.is_nan()) {
+            return (nan, nan);
+        }
+        let least = least.into_iter().fold(W::GREATEST, Extreme::<false, SKIP>::of_two);
+        let greatest = greatest.into_iter().fold(W::LEAST, Extreme::<true, SKIP>::of_two);
+        // Both are as they began only where no element was a number.
+        if SKIP && W::FLOAT && least > greatest { (W::NAN, W::NAN) } else { (least, greatest) }
+    }
+}
+
 impl<W: Limits, const SKIP: bool> Fold<W> for Both<SKIP> {
     type Acc = (W, W);
 
@@ -126,13 +157,14 @@ impl<W: Limits, const SKIP: bool> Fold<W> for Both<SKIP> {
         (Extreme::<false, SKIP>::none(), Extreme::<true, SKIP>::none())
     }
 
-    /// In parts small enough for the second look to find them in the cache.
     #[inline(always)]
     fn run(self, acc: &mut (W, W), run: Run<W>, _: Place) {
-        for part in run.parts(1024) {
-            let part = (Extreme::<false, SKIP>::of_run(part), Extreme::<true, SKIP>::of_run(part));
-            self.merge(acc, &part);
-        }
+        let both = match size_of::<W>() {
+            8 => Self::of_lanes::<W, 16>(run),
+            4 => Self::of_lanes::<W, 32>(run),
+            _ => Self::of_lanes::<W, 64>(run),
+        };
+        self.merge(acc, &both);
     }
 
     #[inline(always)]
