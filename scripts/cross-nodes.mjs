@@ -192,6 +192,8 @@ export const NODES = {
       under: `wine ${version('wine', ['--version'], /wine-(\S+)/)}`,
       leftOut: {
         ...FULL_LENGTH,
+        'open: a file system that maps no files: ENODEV says so, and what to do':
+          'a file that Linux does not map is read into memory by wine, which calls that a view',
         'cli: 100 GB: what is in it, and a part of it, without the rest': 'as the 100 GiB of large',
       },
     }
