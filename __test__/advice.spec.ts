@@ -1,6 +1,7 @@
 /** What is said and asked about the pages of a view: advise, prefetch, residency, and flush of a part. */
 import { readFileSync, statfsSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { type Advice, createSync, type MmapArray, type Mode, openSync } from '../src/index.js'
 import { elementsOf, folder, isPending, mappings } from './helpers.js'
@@ -233,6 +234,48 @@ test('a pattern of a column splits the mapping into few parts, and normal joins 
   }
   column.advise('normal')
   t.is(mappings(path), 1)
+  a.close()
+})
+
+/** What the system was told of the pages of a file: 'rr' is random, 'sr' sequential. */
+function told(path: string): string[] {
+  const parts = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+  const flags = parts.filter((part) => part.includes(path)).map((part) => /VmFlags: (.*)/.exec(part)?.[1])
+  return ['rr', 'sr'].filter((flag) => flags.some((words) => words?.split(' ').includes(flag)))
+}
+
+const onLinux = process.platform === 'linux' ? test : test.skip
+
+const ROWS_APART = 2 ** 17
+
+onLinux('take: rows here and there are read without what lies between, until it ends', async (t) => {
+  const path = join(folder(t), 'rows.npy')
+  createSync(path, { shape: [ROWS_APART, 1024], dtype: 'float32' }, { reserve: false }).close()
+  const a = openSync(path)
+  const rows = Int32Array.from({ length: 20_000 }, (_, i) => (i * 7919) % ROWS_APART)
+  const during = async (work: Promise<unknown>) => {
+    const seen = new Set<string>()
+    while (await isPending(work)) {
+      for (const flag of told(path)) seen.add(flag)
+      await turn()
+    }
+    return [...seen]
+  }
+  t.deepEqual(await during(a.take(rows)), ['rr'])
+  t.deepEqual(told(path), [])
+  // Two at once, and one that is stopped: the last one takes it back.
+  const two = Promise.all([a.take(rows), a.slice('1000:').take(rows.map((row) => row >> 1))])
+  t.deepEqual(await during(two), ['rr'])
+  t.deepEqual(told(path), [])
+  await t.throwsAsync(a.take(rows, { signal: AbortSignal.timeout(1) }), { code: 'ABORT_ERR' })
+  while (told(path).length > 0) await turn()
+  // Rows one behind the other are better read ahead, and what a program says itself stays.
+  t.deepEqual(await during(a.take(rows.map((_, i) => i))), [])
+  a.advise('sequential')
+  t.deepEqual(await during(a.take(rows)), ['sr'])
+  t.deepEqual(told(path), ['sr'])
+  a.advise('normal')
+  t.deepEqual(told(path), [])
   a.close()
 })
 

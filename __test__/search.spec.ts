@@ -190,11 +190,16 @@ test('close ends it with ERR_CLOSED, an abort with ABORT_ERR', async (t) => {
   const query = new Float32Array(2 ** 20)
   const aborted = await t.throwsAsync(endless(b, 2 ** 24).topk(query, 1, { signal }))
   t.true(isMmapError(aborted, 'ABORT_ERR'))
+  // A gibibyte, which nobody fills once it is not wanted any more.
+  const rows = new Uint8Array(256)
+  const untaken = await t.throwsAsync(endless(b, 2).take(rows, { signal: AbortSignal.timeout(20) }))
+  t.true(isMmapError(untaken, 'ABORT_ERR'))
+  const take = endless(a, 2).take(rows, { threads: 1 })
   const dot = endless(a, 2 ** 24).dot(query)
   // The mapped operand of work on another array.
   const vector = a.slice('0:1', 0).broadcastTo([2 ** 20]) as MappedView<'float32'>
   const other = endless(b, 2 ** 10).dot(vector, { threads: 1 })
-  const outcomes = Promise.allSettled([dot, other])
+  const outcomes = Promise.allSettled([take, dot, other])
   a.close()
   for (const outcome of await outcomes) {
     t.true(outcome.status === 'rejected' && isMmapError(outcome.reason, 'ERR_CLOSED'))

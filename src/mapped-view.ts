@@ -606,6 +606,9 @@ export class MappedView<D extends DType = DType> extends NdViewBase<D, MappedVie
    * The elements at these indices along `axis`, negative ones from the end, in new memory: numpy's `take`. The view has the
    * axes of `indices` in the place of that axis; one index alone takes it away.
    *
+   * Of short rows here and there the system reads no more than is touched: they are advised as 'random' meanwhile, unless
+   * `advise` has said anything else than 'normal' of the same pages.
+   *
    * Rejects with ERR_OUT_OF_RANGE for an index outside the axis (named by its place in C order) or with a fraction,
    * ERR_INVALID_ARG_TYPE for what is no integer, ERR_TOO_LARGE, and as every reduction.
    */

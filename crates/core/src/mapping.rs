@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(not(windows))]
 use memmap2::{MmapOptions, MmapRaw as Pages};
 
-use crate::advice::Advice;
+use crate::advice::{Advice, Steering};
 use crate::error::{Error, Result};
 use crate::file::Stamp;
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};
@@ -67,6 +67,8 @@ pub struct Mapping {
     told: AtomicBool,
     /// Whether others than the holders of leases may store to it.
     shared: AtomicBool,
+    /// What the system was told of its pages.
+    pub(crate) steering: Steering,
 }
 
 /// Who has the mapping, and for what.
@@ -219,6 +221,7 @@ impl Mapping {
             mode,
             told: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            steering: Steering::default(),
         })
     }
 

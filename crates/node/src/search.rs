@@ -80,7 +80,7 @@ impl Search {
             Operand::Mapped(array, layout) => Some(buffer::view(array, layout)?),
             Operand::Memory(bytes, dtype, layout) => Some(buffer::owned(bytes).laid_out(*dtype, layout)?),
         };
-        let results = self.results(&view, other.as_ref())?;
+        let results = self.results((array, layout), &view, other.as_ref())?;
         array.check_loss()?;
         if let Operand::Mapped(array, _) = &self.operand {
             array.check_loss()?;
@@ -88,7 +88,12 @@ impl Search {
         Ok(results)
     }
 
-    fn results(&self, view: &RawView, other: Option<&RawView>) -> CoreResult<Vec<Reduced>> {
+    fn results(
+        &self,
+        (array, layout): (&DynMmapArray, &Layout),
+        view: &RawView,
+        other: Option<&RawView>,
+    ) -> CoreResult<Vec<Reduced>> {
         let given = &self.options;
         let threads = given.threads.map(|threads| size(threads, "threads")).transpose()?;
         let options = Options { threads, control: self.state.control(), ..Options::default() };
@@ -97,7 +102,7 @@ impl Search {
         Ok(match given.name.as_str() {
             "take" => {
                 let axis = axis(given.axis.unwrap_or_default())?;
-                vec![Reduced::Array(kernel::take(view, other()?, axis, &options)?)]
+                vec![Reduced::Array(array.take(layout, other()?, axis, &options)?)]
             }
             "topk" => {
                 let k = size(given.k.ok_or_else(|| missing("k"))?, "k")?;

@@ -122,10 +122,10 @@ impl DynMmapArray {
             self.earlier.retain(|earlier| earlier.strong_count() > 0);
             self.earlier.push(Arc::downgrade(&old));
         }
-        self.take(header, Some(growable));
+        self.restate(header, Some(growable));
     }
 
-    fn take(&mut self, header: Header, growable: Option<Growable>) {
+    fn restate(&mut self, header: Header, growable: Option<Growable>) {
         self.mapping.set_live(header.data_len());
         for earlier in &self.earlier {
             if let Some(earlier) = earlier.upgrade() {
@@ -230,7 +230,7 @@ impl DynMmapArray {
         } else {
             self.mapping.restore().map_err(|error| Error::io("mmap", &self.path, error))?;
         }
-        self.take(header, None);
+        self.restate(header, None);
         Ok(true)
     }
 

@@ -8,6 +8,7 @@
 mod grow;
 mod life;
 mod save;
+mod take;
 mod typed;
 
 use std::fmt;

@@ -23,6 +23,8 @@ pub use reduce::{
 };
 pub use take::take;
 
+pub(crate) use take::Taking;
+
 pub(crate) use element::with_type;
 
 use crate::dtype::{ByteOrder, DType, ElementType};

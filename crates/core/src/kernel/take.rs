@@ -9,6 +9,7 @@ use super::crew::{CHUNK, Halt, share};
 use super::reduce::{Options, ReducedArray};
 use super::runs::Lines;
 use super::{Element, RawView, Wide, load, store, with_type};
+use crate::advice::is_scattered;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::sys;
@@ -22,43 +23,71 @@ use crate::sys;
 /// [`Error::OutOfRange`] for an axis that the view has not, and for an index outside it, which is named by its place in
 /// C order; [`Error::TooLarge`] where the result does not fit into memory; [`Error::Aborted`].
 pub fn take(view: &RawView, indices: &RawView, axis: i64, options: &Options) -> Result<ReducedArray> {
-    let ndim = view.shape.len();
-    let from_start = if axis < 0 { axis.checked_add_unsigned(ndim as u64) } else { Some(axis) };
-    let axis = from_start.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < ndim);
-    let axis = axis.ok_or_else(|| {
+    Taking::new(view, indices, axis)?.run(options)
+}
+
+/// A [`take`] whose indices are checked.
+pub(crate) struct Taking<'a> {
+    rows: Rows<'a>,
+    shape: Vec<u64>,
+}
+
+impl<'a> Taking<'a> {
+    /// # Errors
+    /// Those of [`take`].
+    pub(crate) fn new(view: &'a RawView, indices: &RawView, axis: i64) -> Result<Self> {
+        let ndim = view.shape.len();
+        let from_start = if axis < 0 { axis.checked_add_unsigned(ndim as u64) } else { Some(axis) };
+        let axis = from_start.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < ndim);
+        let axis = axis.ok_or_else(|| {
         Error::out_of_range(format!(
             "the axis is not one of the {ndim} of the view; expected an integer from -{ndim} to {ndim} - 1"
         ))
     })?;
-    let rows = Rows::new(view, axis, resolve(indices, view.shape[axis])?);
-    let shape: Vec<u64> = view.shape[..axis]
-        .iter()
-        .chain(&indices.shape)
-        .chain(&view.shape[axis + 1..])
-        .map(|&n| n as u64)
-        .collect();
-    let too_large = || {
-        Error::too_large(format!(
-            "a result of shape {shape:?} and dtype {} does not fit into memory; take fewer at once",
-            view.dtype
-        ))
-    };
-    let nbytes = shape.iter().try_fold(view.dtype.itemsize() as u64, |nbytes, &n| nbytes.checked_mul(n));
-    // A length of 0 makes it 0, whatever the others.
-    let nbytes = if shape.contains(&0) { Some(0) } else { nbytes };
-    let nbytes = nbytes.and_then(|nbytes| usize::try_from(nbytes).ok()).ok_or_else(too_large)?;
-    let mut data = Vec::new();
-    data.try_reserve_exact(nbytes).map_err(|_| too_large())?;
-    if nbytes > 0 {
-        // SAFETY:
-        // - `nbytes` of new memory.
-        unsafe { sys::prefer_large_pages(data.as_mut_ptr(), nbytes) };
-        rows.copy_to(Address(data.as_mut_ptr()), options)?;
-        // SAFETY:
-        // - there is room for `nbytes`, and every one of them has been written: the rows are all there is.
-        unsafe { data.set_len(nbytes) };
+        let rows = Rows::new(view, axis, resolve(indices, view.shape[axis])?);
+        let shape: Vec<u64> = view.shape[..axis]
+            .iter()
+            .chain(&indices.shape)
+            .chain(&view.shape[axis + 1..])
+            .map(|&n| n as u64)
+            .collect();
+        Ok(Self { rows, shape })
     }
-    Ok(ReducedArray { dtype: view.dtype, shape, data })
+
+    /// Whether they lie here and there in memory.
+    pub(crate) fn is_scattered(&self) -> bool {
+        let Rows { indices, stride, len, dtype, .. } = &self.rows;
+        let places = indices.iter().map(|&index| index.cast_signed() * stride);
+        is_scattered(len.saturating_mul(dtype.itemsize()), places)
+    }
+
+    /// # Errors
+    /// Those of [`take`].
+    pub(crate) fn run(self, options: &Options) -> Result<ReducedArray> {
+        let Self { rows, shape } = self;
+        let dtype = rows.dtype;
+        let too_large = || {
+            Error::too_large(format!(
+                "a result of shape {shape:?} and dtype {dtype} does not fit into memory; take fewer at once"
+            ))
+        };
+        let nbytes = shape.iter().try_fold(dtype.itemsize() as u64, |nbytes, &n| nbytes.checked_mul(n));
+        // A length of 0 makes it 0, whatever the others.
+        let nbytes = if shape.contains(&0) { Some(0) } else { nbytes };
+        let nbytes = nbytes.and_then(|nbytes| usize::try_from(nbytes).ok()).ok_or_else(too_large)?;
+        let mut data = Vec::new();
+        data.try_reserve_exact(nbytes).map_err(|_| too_large())?;
+        if nbytes > 0 {
+            // SAFETY:
+            // - `nbytes` of new memory.
+            unsafe { sys::prefer_large_pages(data.as_mut_ptr(), nbytes) };
+            rows.copy_to(Address(data.as_mut_ptr()), options)?;
+            // SAFETY:
+            // - there is room for `nbytes`, and every one of them has been written: the rows are all there is.
+            unsafe { data.set_len(nbytes) };
+        }
+        Ok(ReducedArray { dtype, shape, data })
+    }
 }
 
 /// Indices from the start, in C order.

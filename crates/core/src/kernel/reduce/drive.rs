@@ -81,7 +81,15 @@ impl Job<'_> {
     ) -> Option<Box<dyn Partial>> {
         let plan = self.plan;
         let mut partial = self.recipe.begin();
+        let line = self.line(&steps);
         let done = plan.pieces(units, &mut |([start, _], n, [stride, _])| {
+            if let Some((len, place)) = line {
+                // SAFETY:
+                // - the plan gives places of elements of the view, and each result is made of `len` from there on.
+                // - they lie side by side in the order of this machine: `line`.
+                unsafe { partial.runs(self.source.at(start), stride, n, len, place) };
+                return !halt.is_on();
+            }
             if plan.tile.is_none() {
                 return (0..n.cast_signed()).all(|i| {
                     partial.extend(1);
@@ -95,6 +103,17 @@ impl Job<'_> {
             done
         });
         done.then_some(partial)
+    }
+
+    /// The elements of each result and their place, where they are one run that is read in place: many results are made at
+    /// once then, which costs less than half for rows of some hundred elements.
+    fn line(&self, steps: &Range<usize>) -> Option<(usize, Place)> {
+        let Self { plan, source, recipe, .. } = self;
+        let (n, [stride, step]) = plan.reduced.inner();
+        let is_run = plan.tile.is_none() && plan.reduced.lines() == 1 && *steps == (0..n) && n <= MAX_RUN;
+        let is_long = recipe.is_indexed() || n >= SHORT;
+        (is_run && is_long && source.reads_in_place(stride))
+            .then_some((n, Place { first: plan.first_index, step }))
     }
 
     /// One result from runs.

@@ -7,7 +7,7 @@
 use std::any::Any;
 
 use super::drive::Place;
-use super::load::{Eight, Run, Work};
+use super::load::{Eight, Run, Runs, Work};
 use super::simd::{Kernel, dispatch};
 use super::{Result, Scalar};
 use crate::kernel::Element;
@@ -64,6 +64,12 @@ pub(super) trait Partial: Any + Send {
     /// # Safety
     /// - They are elements of the type that this is made for, side by side, in the order of this machine, and readable.
     unsafe fn run(&mut self, at: *const u8, len: usize, place: Place);
+    /// Adds `n` results, each of which takes in a run of `len` elements at one place; the first run is at `at`, the others
+    /// `stride` bytes further on each.
+    ///
+    /// # Safety
+    /// - As for [`Partial::run`], for each run.
+    unsafe fn runs(&mut self, at: *const u8, stride: isize, n: usize, len: usize, place: Place);
     /// The results from `from` on take in rows of `width` elements, given by their addresses and places.
     ///
     /// # Safety
@@ -115,6 +121,15 @@ impl<W: Work, F: Fold<W>> Partial for Known<W, F> {
         // - promised by the caller.
         let run = unsafe { Run::<W>::new(at, len) };
         dispatch(OfRun { fold: self.fold, acc, run, place });
+    }
+
+    unsafe fn runs(&mut self, at: *const u8, stride: isize, n: usize, len: usize, place: Place) {
+        let from = self.accs.len();
+        self.extend(n);
+        // SAFETY:
+        // - promised by the caller.
+        let runs = unsafe { Runs::<W>::new(at, stride, n, len) };
+        dispatch(OfRuns { fold: self.fold, accs: &mut self.accs[from..], runs, place });
     }
 
     unsafe fn rows(&mut self, from: usize, width: usize, rows: &[(*const u8, isize)]) {
@@ -170,6 +185,24 @@ impl<W: Work, F: Fold<W>> Kernel for OfRun<'_, W, F> {
     #[inline(always)]
     fn call(self) {
         self.fold.run(self.acc, self.run, self.place);
+    }
+}
+
+struct OfRuns<'a, W: Work, F: Fold<W>> {
+    fold: F,
+    accs: &'a mut [F::Acc],
+    runs: Runs<'a, W>,
+    place: Place,
+}
+
+impl<W: Work, F: Fold<W>> Kernel for OfRuns<'_, W, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (acc, run) in self.accs.iter_mut().zip(self.runs.iter()) {
+            self.fold.run(acc, run, self.place);
+        }
     }
 }
 

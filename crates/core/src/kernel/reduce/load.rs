@@ -189,6 +189,37 @@ impl<W: Work> Run<'_, W> {
     }
 }
 
+/// Runs of one length, at equal distances.
+#[derive(Clone, Copy)]
+pub(super) struct Runs<'a, W> {
+    first: *const u8,
+    /// Bytes between the starts of neighbours.
+    stride: isize,
+    count: usize,
+    len: usize,
+    memory: PhantomData<&'a W>,
+}
+
+impl<'a, W: Work> Runs<'a, W> {
+    /// `count` runs of `len` elements, the first of them at `first`.
+    ///
+    /// # Safety
+    /// - As for [`Run::new`], for each of them.
+    pub(super) unsafe fn new(first: *const u8, stride: isize, count: usize, len: usize) -> Self {
+        Self { first, stride, count, len, memory: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(super) fn iter(self) -> impl Iterator<Item = Run<'a, W>> {
+        (0..self.count.cast_signed()).map(move |i| {
+            let at = self.first.wrapping_offset(i * self.stride);
+            // SAFETY:
+            // - one of the runs, whose maker promised its bytes to be readable.
+            unsafe { Run::new(at, self.len) }
+        })
+    }
+}
+
 /// Eight runs beside each other, of one length so that the compiler sees it.
 #[derive(Clone, Copy)]
 pub(super) struct Eight<'a, W> {

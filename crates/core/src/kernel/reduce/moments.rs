@@ -9,6 +9,7 @@
 use super::drive::Place;
 use super::fold::Fold;
 use super::load::{Load, Run, Work};
+use super::simd::{Kernel, dispatch};
 use super::sum::{Addend, Sum, Total, TotalOf, add_lanes};
 use super::{Options, Reduced, Scalar, plain, reduce};
 use crate::dtype::DType;
@@ -111,21 +112,37 @@ fn spread_blocks<W: Spread, const SKIP: bool>(acc: &mut Moments, run: Run<W>) {
 /// The sum of the distances of elements from `from`, and that of their squares.
 #[inline(always)]
 fn sums_of<W: Spread, const SKIP: bool>(block: Run<W>, from: f64) -> (f64, f64) {
-    let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
-    let mut add = |lane: usize, value: W| {
-        let distance = if SKIP && value.is_nan() { 0.0 } else { value.double() - from };
-        sums[lane] += distance;
-        squares[lane] += distance * distance;
-    };
-    for values in block.lanes::<LANES>() {
-        for (lane, value) in values.into_iter().enumerate() {
-            add(lane, value);
+    // Apart, because what is around it makes the compiler use half of each register.
+    dispatch(Sums::<W, SKIP> { block, from })
+}
+
+struct Sums<'a, W, const SKIP: bool> {
+    block: Run<'a, W>,
+    from: f64,
+}
+
+impl<W: Spread, const SKIP: bool> Kernel for Sums<'_, W, SKIP> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn call(self) -> (f64, f64) {
+        let Self { block, from } = self;
+        let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
+        let mut add = |lane: usize, value: W| {
+            let distance = if SKIP && value.is_nan() { 0.0 } else { value.double() - from };
+            sums[lane] += distance;
+            squares[lane] += distance * distance;
+        };
+        for values in block.lanes::<LANES>() {
+            for (lane, value) in values.into_iter().enumerate() {
+                add(lane, value);
+            }
         }
+        for (lane, value) in block.rest::<LANES>().iter().enumerate() {
+            add(lane & (LANES - 1), value);
+        }
+        (add_lanes(sums), add_lanes(squares))
     }
-    for (lane, value) in block.rest::<LANES>().iter().enumerate() {
-        add(lane & (LANES - 1), value);
-    }
-    (add_lanes(sums), add_lanes(squares))
 }
 
 macro_rules! as_doubles {

@@ -26,6 +26,7 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[inline(never)]
 fn wide<K: Kernel>(kernel: K) -> K::Output {
     kernel.call()
 }

@@ -1,0 +1,31 @@
+//! Rows of an array by their indices, and what the system is told meanwhile.
+
+use super::DynMmapArray;
+use crate::error::Result;
+use crate::kernel::{Options, RawView, ReducedArray, Taking};
+use crate::layout::Layout;
+
+impl DynMmapArray {
+    /// The elements of `layout` at these `indices` along `axis`, as [`kernel::take`](crate::kernel::take) gives them.
+    ///
+    /// Of rows here and there the system reads no more than is touched: `take` says so, for the time of the call, of pages
+    /// of which no [`advise`](Self::advise) has said anything else than `Normal`.
+    ///
+    /// # Errors
+    /// Those of `kernel::take`; [`Error::OutOfRange`](crate::Error::OutOfRange) if the layout reaches outside the array. Pages
+    /// that have vanished are none: see [`check_loss`](Self::check_loss).
+    pub fn take(
+        &self,
+        layout: &Layout,
+        indices: &RawView,
+        axis: i64,
+        options: &Options,
+    ) -> Result<ReducedArray> {
+        // SAFETY:
+        // - the mapping lives as long as `self`, and the view ends in this function.
+        let view = unsafe { self.raw(layout) }?;
+        let taking = Taking::new(&view, indices, axis)?;
+        let _advised = taking.is_scattered().then(|| self.gathering(layout));
+        taking.run(options)
+    }
+}
