@@ -197,7 +197,7 @@ test('close() stops it', async (t) => {
   const a = holes(t)
   const works = [a.prefetch(), a.prefetch()]
   a.close()
-  for (const work of works) await t.throwsAsync(work, { code: 'ERR_CLOSED' })
+  await Promise.all(works.map((work) => t.throwsAsync(work, { code: 'ERR_CLOSED' })))
   for (const work of [a.prefetch(), a.residency(), a.flush()]) {
     await t.throwsAsync(work, { code: 'ERR_CLOSED', message: /closed; open the file again/ })
   }

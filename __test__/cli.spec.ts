@@ -61,7 +61,7 @@ const PRINTED: readonly [args: string[], printed: string][] = [
   ],
   [
     ['info', NPZ, '--name', 'z', '--json'],
-    `{"path":"${NPZ}","format":"npz","name":"z","dtype":"complex64","descr":"<c8","shape":[2,2],"order":"C","offset":393,"nbytes":32,"fileSize":2056}\n`,
+    `{"path":${JSON.stringify(NPZ)},"format":"npz","name":"z","dtype":"complex64","descr":"<c8","shape":[2,2],"order":"C","offset":393,"nbytes":32,"fileSize":2056}\n`,
   ],
   [
     ['info', 'raw.bin', ...RAW, '--strides', '1,2', '--json'],
@@ -130,7 +130,7 @@ const PRINTED: readonly [args: string[], printed: string][] = [
   [['verify', 'f.npy'], 'f.npy: ok\n'],
   [
     ['verify', NPZ, '--name', 'z', '--json'],
-    `{"path":"${NPZ}","ok":true,"arrays":[{"name":"z","ok":true}]}\n`,
+    `{"path":${JSON.stringify(NPZ)},"ok":true,"arrays":[{"name":"z","ok":true}]}\n`,
   ],
   [['checksum', 'wide.npy'], 'wide.npy.blocksums: 48 bytes\n'],
   [['verify', 'wide.npy'], 'wide.npy: ok, 1 block of 1048576 bytes (1.0 MiB) as the checksums say\n'],

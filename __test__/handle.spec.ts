@@ -370,7 +370,8 @@ const HUGE = 'f'.repeat(400)
 const forged: [field: string, values: unknown[], code: string][] = [
   ['path', [none, 5, null, {}, ['a']], 'ERR_INVALID_ARG_TYPE'],
   ['path', ['', 'a.npy', './a.npy', '/a\0b'], 'ERR_INVALID_ARG_VALUE'],
-  ['path', [`/${HUGE}/a`], 'ENAMETOOLONG'],
+  // Windows calls it a name that nothing has.
+  ['path', [`/${HUGE}/a`], process.platform === 'win32' ? 'ERR_STALE' : 'ENAMETOOLONG'],
   ['path', ['/missing/a.npy', '/', '/dev/null'], 'ERR_STALE'],
   ['path', [fixture('npy', 'v2.npy')], 'ERR_STALE'],
   ['mode', [none, 0, null], 'ERR_INVALID_ARG_TYPE'],

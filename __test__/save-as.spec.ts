@@ -183,7 +183,9 @@ test('refusals leave what was there', async (t) => {
   t.deepEqual(readFileSync(path), before)
 })
 
-test('over its own file: the array keeps the old one', async (t) => {
+// windows.spec.ts has what Windows makes of it.
+const posix = process.platform === 'win32' ? test.skip : test
+posix('over its own file: the array keeps the old one', async (t) => {
   const path = join(folder(t), 'a.npy')
   createSync(path, { data: ramp(600), shape: [20, 30] }).close()
   const a = openSync(path, { mode: 'c', dtype: 'float32' })

@@ -2,6 +2,7 @@
 import {
   existsSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -15,7 +16,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { create, createSync, openSync } from 'mmap-ndarray'
-import { folder, listOf, runScript } from './helpers.js'
+import { folder, listOf, refusal, runScript } from './helpers.js'
 
 const windows = process.platform === 'win32' ? test : test.skip
 
@@ -96,6 +97,58 @@ windows('a file that is open is not replaced, or its array keeps its contents', 
     t.deepEqual(readdirSync(join(path, '..')), ['a.npy'])
   }
 })
+
+windows('a view saved over its own file: so too', async (t) => {
+  const path = ones(t)
+  const a = openSync<'float64'>(path, { mode: 'c' })
+  a.set(0, 5)
+  const code = await a.saveAs(path, { overwrite: true }).catch((error) => error.code)
+  t.true(code === undefined || code === 'EBUSY', code)
+  t.is(a.get(0), 5)
+  t.is(a.isStale(), code === undefined)
+  a.close()
+  const now = openSync(path)
+  t.deepEqual([now.get(0), now.get(1)], [code === 'EBUSY' ? 1 : 5, 1])
+  now.close()
+  t.deepEqual(readdirSync(join(path, '..')), ['a.npy'])
+})
+
+windows('a file that another array has open is not cut: a header says less, raw is EBUSY', async (t) => {
+  const path = ones(t)
+  const [a, other] = [openSync(path, { mode: 'r+' }), openSync(path)]
+  await a.resize(10)
+  t.deepEqual(a.shape, [10])
+  t.is(other.get(99_999), 1)
+  t.is(statSync(path).size, 800_128)
+  const raw = { format: 'raw', dtype: 'int8' } as const
+  const bare = join(path, '..', 'a.raw')
+  writeFileSync(bare, new Uint8Array(1000))
+  const [b, holder] = [openSync(bare, { ...raw, mode: 'r+' }), openSync(bare, raw)]
+  t.is((await refusal((sync) => b[`resize${sync}` as 'resize'](10))).code, 'EBUSY')
+  t.deepEqual([b.shape, statSync(bare).size], [[1000], 1000])
+  for (const array of [a, other, b, holder]) array.close()
+})
+
+windows(
+  'flush: the whole, and parts that start anywhere, are in the file when their process is ended',
+  async (t) => {
+    const path = ones(t)
+    const script = `
+    import { openSync } from 'mmap-ndarray'
+    const a = openSync(process.argv[1], { mode: 'r+' })
+    a.fill(2)
+    await a.flush()
+    for (const part of [a.slice('8190:8200'), a.slice('::-4096'), a.pick(99_999)]) {
+      part.fill(3)
+      part.flushSync()
+    }
+    process.kill(process.pid, 'SIGKILL')`
+    t.not((await runScript(script, path)).code, 0)
+    const expected = new Float64Array(1e5).fill(2).fill(3, 8190, 8200)
+    for (let i = 99_999; i >= 0; i -= 4096) expected[i] = 3
+    t.true(Buffer.from(expected.buffer).equals(readFileSync(path).subarray(128)))
+  },
+)
 
 windows('a path in every spelling', (t) => {
   const path = ones(t)

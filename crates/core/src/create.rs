@@ -132,6 +132,7 @@ impl Writer {
         if options.reserve && len > 0 {
             sys::reserve(file, len).map_err(failed("fallocate"))?;
         } else {
+            sys::allow_holes(file).map_err(failed("ftruncate"))?;
             sys::set_len(file, len).map_err(failed("ftruncate"))?;
         }
         sys::write_all_at(file, &bytes, 0).map_err(failed("write"))?;

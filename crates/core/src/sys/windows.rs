@@ -12,6 +12,7 @@ use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::{Component, Path, Prefix};
+use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
@@ -21,6 +22,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_TYPE_DISK, GetFileInformationByHandle,
     GetFileType, MoveFileExW,
 };
+use windows_sys::Win32::System::IO::DeviceIoControl;
+use windows_sys::Win32::System::Ioctl::FSCTL_SET_SPARSE;
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
 pub(crate) use view::{Access, View, make_private, reserve_view};
@@ -35,12 +38,16 @@ pub(crate) fn never_wait(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// What is at a path, links followed; `ENODEV` for a device, of which the system says less than of a file.
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
-    std::fs::metadata(path).map_err(|error| match error.raw_os_error().map(i32::cast_unsigned) {
-        Some(ERROR_INVALID_FUNCTION | ERROR_INVALID_HANDLE | ERROR_INVALID_PARAMETER) => {
-            io::ErrorKind::Unsupported.into()
-        }
-        _ => error,
-    })
+    std::fs::metadata(path)
+        .map_err(|error| if is_of_a_device(&error) { io::ErrorKind::Unsupported.into() } else { error })
+}
+
+/// Whether an error is what devices say when they are asked what files are asked.
+fn is_of_a_device(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(i32::cast_unsigned),
+        Some(ERROR_INVALID_FUNCTION | ERROR_INVALID_HANDLE | ERROR_INVALID_PARAMETER)
+    )
 }
 
 /// What an open file is; `ENODEV` for a pipe or a device, which look like files otherwise.
@@ -82,13 +89,16 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     })
 }
 
-/// What tells the file at `path`, links followed, from every other, and its length; `None` where there is none.
+/// What tells the file at `path`, links followed, from every other, and its length; `None` where there is none, or a device.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     // No access is asked for, so no lock and no sharing of others refuses it; the flag is what folders need.
     let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
-    match opened {
-        Ok(file) => Ok(Some((identity(&file)?, file.metadata()?.len()))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+    match opened.and_then(|file| Ok((identity(&file)?, file.metadata()?.len()))) {
+        Ok(found) => Ok(Some(found)),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                || is_of_a_device(&error) =>
+        {
             Ok(None)
         }
         Err(error) => Err(error),
@@ -179,6 +189,33 @@ pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) 
         }
     }
     Ok(())
+}
+
+/// Marks an empty file such that zeros which nobody has written take no space; where the file system has no such files, they do.
+pub(crate) fn allow_holes(file: &File) -> io::Result<()> {
+    let mut returned = 0;
+    // SAFETY:
+    // - the handle is open, and not for overlapped work: `file` is borrowed for the call.
+    // - nothing goes in or out but the number of bytes, to which no pointer is kept; null is allowed for the rest.
+    let done = unsafe {
+        DeviceIoControl(
+            file.as_raw_handle(),
+            FSCTL_SET_SPARSE,
+            ptr::null(),
+            0,
+            ptr::null_mut(),
+            0,
+            &raw mut returned,
+            ptr::null_mut(),
+        )
+    };
+    if done != 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(ERROR_INVALID_FUNCTION.cast_signed()) => Ok(()),
+        error => Err(error),
+    }
 }
 
 /// Nothing is reserved for holes here.

@@ -13,9 +13,7 @@ use ndarray::{Array, ArrayD, Axis, IxDyn, array};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::support::{check, outcome};
-
-const FORMATS: [Format; 3] = [Format::Npy, Format::Mmap, Format::Raw];
+use crate::support::{IN_PLACE, check, outcome};
 
 /// An array of int32 in a new file, open for reading and writing.
 fn create(path: &Path, values: &ArrayD<i32>, format: Format, order: Order, capacity: u64) -> MmapArray<i32> {
@@ -42,7 +40,7 @@ fn ramp(shape: &[usize], first: i32) -> ArrayD<i32> {
 
 #[test]
 fn rows_are_appended_along_the_axis_of_the_order_and_the_file_is_as_if_written_at_once() {
-    for format in FORMATS {
+    for &format in IN_PLACE {
         for order in [Order::C, Order::Fortran] {
             for shape in [&[3][..], &[2, 3], &[2, 3, 2], &[0, 3], &[0]] {
                 for capacity in [0, 1 << 16] {
@@ -85,7 +83,7 @@ fn complex_numbers_grow_whole_and_foreign_byte_orders_are_kept() {
     let folder = TempDir::new().unwrap();
     for order in [Order::C, Order::Fortran] {
         let path = folder.path().join(format!("{order}.npy"));
-        let element = ElementType { dtype: DType::Float32, byte_order: ByteOrder::Little, complex: true };
+        let element = ElementType { dtype: DType::Float32, byte_order: ByteOrder::NATIVE, complex: true };
         let writer = Writer::begin(
             &path,
             element,
@@ -115,7 +113,7 @@ fn complex_numbers_grow_whole_and_foreign_byte_orders_are_kept() {
 
 #[test]
 fn an_array_is_resized_and_new_rows_are_zeros_whatever_was_behind_the_end() {
-    for format in FORMATS {
+    for &format in IN_PLACE {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a");
         let mut a = create(&path, &ramp(&[1000, 3], 1), format, Order::C, 1 << 20);
@@ -195,7 +193,7 @@ fn whoever_holds_the_old_mapping_sees_the_same_file() {
 
 #[test]
 fn refresh_takes_the_length_that_others_gave_the_file() {
-    for format in FORMATS {
+    for &format in IN_PLACE {
         for mode in [Mode::ReadOnly, Mode::ReadWrite, Mode::CopyOnWrite] {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join("a");
@@ -223,7 +221,7 @@ fn refresh_takes_the_length_that_others_gave_the_file() {
 
 #[test]
 fn a_second_writer_and_another_file_are_found_out_and_nothing_is_written() {
-    for format in FORMATS {
+    for &format in IN_PLACE {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a");
         let mut a = create(&path, &ramp(&[2], 0), format, Order::C, 0);
@@ -251,7 +249,7 @@ fn a_second_writer_and_another_file_are_found_out_and_nothing_is_written() {
 #[test]
 fn a_file_that_was_cut_off_is_a_loss_and_trailing_bytes_are_removed() {
     let folder = TempDir::new().unwrap();
-    for format in [Format::Npy, Format::Mmap] {
+    for &format in IN_PLACE.iter().filter(|&&format| format != Format::Raw) {
         let path = folder.path().join(format.name());
         let mut a = create(&path, &ramp(&[5000], 0), format, Order::C, 0);
         let add = |bytes: &[u8]| {

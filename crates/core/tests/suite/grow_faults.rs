@@ -15,7 +15,7 @@ use mmap_ndarray_core::{
 use ndarray::Array;
 use tempfile::TempDir;
 
-use crate::support;
+use crate::support::{self, IN_PLACE};
 
 const VICTIM: &str = "MMAP_NDARRAY_TEST_GROWTH";
 const ENOSPC: i32 = if cfg!(windows) { 112 } else { 28 };
@@ -48,8 +48,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let formats = [Format::Npy, Format::Mmap, Format::Raw];
-    let cases = formats.into_iter().flat_map(|format| STEPS.map(|step| Case { format, step }));
+    let cases = IN_PLACE.iter().flat_map(|&format| STEPS.map(|step| Case { format, step }));
     cases.filter(|case| case.step != Step::Trailing || case.format != Format::Raw).collect()
 }
 

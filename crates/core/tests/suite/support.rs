@@ -12,6 +12,13 @@ use serde_json::Value;
 
 const SEED: [u8; 32] = *b"the seed of all the properties. ";
 
+/// The formats of new files that this machine can use in place: an mmap file is little-endian.
+pub(crate) const IN_PLACE: &[Format] = if cfg!(target_endian = "little") {
+    &[Format::Npy, Format::Mmap, Format::Raw]
+} else {
+    &[Format::Npy, Format::Raw]
+};
+
 /// A file of `tests/fixtures`.
 pub(crate) fn fixture(folder: &str, file: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder).join(file);
