@@ -74,17 +74,15 @@ pub(crate) struct Search {
 impl Search {
     /// Does it on the elements of `array` that `layout` reaches; fails when pages of it or the operand have vanished.
     fn run(mut self, array: &DynMmapArray, layout: &Layout) -> CoreResult<Vec<Reduced>> {
-        array.bring(layout, self.state.control())?;
         if let Operand::Mapped(array, layout) = &self.operand {
             array.bring(layout, self.state.control())?;
         }
-        let view = buffer::view(array, layout)?;
         let other = match &mut self.operand {
             Operand::None => None,
             Operand::Mapped(array, layout) => Some(buffer::view(array, layout)?),
             Operand::Memory(bytes, dtype, layout) => Some(buffer::owned(bytes).laid_out(*dtype, layout)?),
         };
-        let results = self.results((array, layout), &view, other.as_ref())?;
+        let results = self.results(array, layout, other.as_ref())?;
         array.check_loss()?;
         if let Operand::Mapped(array, _) = &self.operand {
             array.check_loss()?;
@@ -94,13 +92,17 @@ impl Search {
 
     fn results(
         &self,
-        (array, layout): (&DynMmapArray, &Layout),
-        view: &RawView,
+        array: &DynMmapArray,
+        layout: &Layout,
         other: Option<&RawView>,
     ) -> CoreResult<Vec<Reduced>> {
         let given = &self.options;
         let threads = given.threads.map(|threads| size(threads, "threads")).transpose()?;
         let options = Options { threads, control: self.state.control(), ..Options::default() };
+        let view = || {
+            array.bring(layout, options.control)?;
+            buffer::view(array, layout)
+        };
         let other = || other.ok_or_else(|| missing("the other operand"));
         let equal_nan = given.equal_nan.unwrap_or_default();
         Ok(match given.name.as_str() {
@@ -111,10 +113,10 @@ impl Search {
             "topk" => {
                 let k = size(given.k.ok_or_else(|| missing("k"))?, "k")?;
                 let metric = Metric::parse(given.metric.as_deref().unwrap_or("dot"))?;
-                let TopK { indices, scores } = kernel::topk(view, other()?, k, metric, &options)?;
+                let TopK { indices, scores } = kernel::topk(&view()?, other()?, k, metric, &options)?;
                 vec![list(indices.iter().map(|&index| index as u64)), floats(&scores)]
             }
-            "dot" => vec![kernel::dot(view, other()?, &options)?],
+            "dot" => vec![kernel::dot(&view()?, other()?, &options)?],
             "histogram" => {
                 let bins = size(given.bins.ok_or_else(|| missing("bins"))?, "bins")?;
                 let range = match given.range.as_deref() {
@@ -122,15 +124,15 @@ impl Search {
                     Some(&[low, high]) => Some((low, high)),
                     Some(_) => return Err(missing("one of the two ends of range")),
                 };
-                let Histogram { counts, edges } = kernel::histogram(view, bins, range, &options)?;
+                let Histogram { counts, edges } = kernel::histogram(&view()?, bins, range, &options)?;
                 vec![list(counts.into_iter()), floats(&edges)]
             }
-            "equals" => vec![truth(kernel::equals(view, other()?, equal_nan, &options)?)],
+            "equals" => vec![truth(kernel::equals(&view()?, other()?, equal_nan, &options)?)],
             "allClose" => {
                 let relative = given.rtol.ok_or_else(|| missing("rtol"))?;
                 let absolute = given.atol.ok_or_else(|| missing("atol"))?;
                 let tolerance = Tolerance { relative, absolute, equal_nan };
-                vec![truth(kernel::all_close(view, other()?, tolerance, &options)?)]
+                vec![truth(kernel::all_close(&view()?, other()?, tolerance, &options)?)]
             }
             name => return Err(CoreError::OutOfRange { reason: format!("there is no operation {name:?}") }),
         })

@@ -265,6 +265,19 @@ impl DynMmapArray {
     /// The view and its copies are not used after the mapping is gone.
     pub unsafe fn raw(&self, layout: &Layout) -> Result<RawView> {
         self.bring(layout, Control::default())?;
+        // SAFETY:
+        // - as promised to this function.
+        unsafe { self.places(layout) }
+    }
+
+    /// As [`raw`](Self::raw), for elements that are there already, or that nobody is to look at before they are.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if the layout reaches outside the array.
+    ///
+    /// # Safety
+    /// As for `raw`.
+    unsafe fn places(&self, layout: &Layout) -> Result<RawView> {
         let header = &self.header;
         let unit = usize::try_from(header.unit()).unwrap_or(usize::MAX);
         // SAFETY:

@@ -8,6 +8,8 @@ use crate::layout::Layout;
 impl DynMmapArray {
     /// The elements of `layout` at these `indices` along `axis`, as [`kernel::take`](crate::kernel::take) gives them.
     ///
+    /// Of a file that is not mapped the rows are read that are asked for, and no others.
+    ///
     /// Of rows here and there the system reads no more than is touched: `take` says so, for the time of the call, of pages
     /// of which no [`advise`](Self::advise) has said anything else than `Normal`.
     ///
@@ -23,8 +25,13 @@ impl DynMmapArray {
     ) -> Result<ReducedArray> {
         // SAFETY:
         // - the mapping lives as long as `self`, and the view ends in this function.
-        let view = unsafe { self.raw(layout) }?;
+        let view = unsafe { self.places(layout) }?;
         let taking = Taking::new(&view, indices, axis)?;
+        if self.is_copied() {
+            for row in taking.rows_of(layout) {
+                self.bring(&row?, options.control)?;
+            }
+        }
         let _advised = taking.is_scattered().then(|| self.gathering(layout));
         taking.run(options)
     }

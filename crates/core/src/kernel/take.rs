@@ -12,6 +12,7 @@ use super::{Element, RawView, Wide, load, store, with_type};
 use crate::advice::is_scattered;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 use crate::sys;
 
 /// The elements of `view` at these `indices` along `axis`, both of which count from the end if negative.
@@ -29,6 +30,7 @@ pub fn take(view: &RawView, indices: &RawView, axis: i64, options: &Options) -> 
 /// A [`take`] whose indices are checked.
 pub(crate) struct Taking<'a> {
     rows: Rows<'a>,
+    axis: usize,
     shape: Vec<u64>,
 }
 
@@ -51,7 +53,23 @@ impl<'a> Taking<'a> {
             .chain(&view.shape[axis + 1..])
             .map(|&n| n as u64)
             .collect();
-        Ok(Self { rows, shape })
+        Ok(Self { rows, axis, shape })
+    }
+
+    /// What each index takes of the elements of `layout`, which is that of the view.
+    ///
+    /// # Errors
+    /// None, where it is.
+    pub(crate) fn rows_of(&self, layout: &Layout) -> impl Iterator<Item = Result<Layout>> {
+        let mut shape = layout.shape().to_vec();
+        shape[self.axis] = 1;
+        let stride = layout.strides()[self.axis];
+        self.rows.indices.iter().map(move |&index| {
+            let place = i64::try_from(index).ok().and_then(|index| index.checked_mul(stride));
+            let offset = place.and_then(|place| layout.offset().checked_add_signed(place));
+            let offset = offset.ok_or_else(|| Error::out_of_range("an index past the end of the memory"))?;
+            Layout::new(offset, shape.clone(), layout.strides().to_vec(), u64::MAX)
+        })
     }
 
     /// Whether they lie here and there in memory.
@@ -64,7 +82,7 @@ impl<'a> Taking<'a> {
     /// # Errors
     /// Those of [`take`].
     pub(crate) fn run(self, options: &Options) -> Result<ReducedArray> {
-        let Self { rows, shape } = self;
+        let Self { rows, shape, .. } = self;
         let dtype = rows.dtype;
         let too_large = || {
             Error::too_large(format!(

@@ -156,6 +156,37 @@ fn layouts_of_all_kinds_are_read_and_no_more_than_they_need() {
 }
 
 #[test]
+fn take_reads_the_rows_that_it_takes() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "a", 20 * MIB);
+    let mapped = DynMmapArray::open(&path, &raw(Mode::ReadOnly, 0, true)).unwrap();
+    let cases: &[(i64, &[i64], usize)] =
+        &[(0, &[4, 1, 4], 2), (0, &[-1], 1), (0, &[], 0), (1, &[5], 20), (-1, &[7, -7], 20)];
+    for &(axis, indices, reads) in cases {
+        let copied = open(&path, Mode::ReadOnly);
+        let layout = Layout::new(0, vec![20, MIB as u64], vec![MIB as i64, 1], 20 * MIB as u64).unwrap();
+        let (count, counted) = mpsc::channel();
+        let mut indices = indices.to_vec();
+        let line = Layout::contiguous(vec![indices.len() as u64], Order::C, indices.len() as u64).unwrap();
+        let (first, len) = (indices.as_mut_ptr().cast(), size_of_val(indices.as_slice()));
+        // SAFETY:
+        // - `indices` lives until the view was last used.
+        let list = unsafe { RawView::new(first, len, 8, DType::Int64.into(), &line) }.unwrap();
+        listen(Some(Box::new(move |call| {
+            if call == "read" {
+                count.send(()).unwrap();
+            }
+            Ok(())
+        })));
+        let found = copied.take(&layout, &list, axis, &kernel::Options::default()).unwrap();
+        listen(None);
+        let expected = mapped.take(&layout, &list, axis, &kernel::Options::default()).unwrap();
+        assert!(found.data == expected.data && found.shape == expected.shape, "{axis} {indices:?}");
+        assert_eq!(counted.try_iter().count(), reads, "{axis} {indices:?}");
+    }
+}
+
+#[test]
 fn only_what_was_stored_is_written_back_and_only_in_mode_r_plus() {
     let folder = TempDir::new().unwrap();
     for mode in [Mode::ReadWrite, Mode::CopyOnWrite] {
