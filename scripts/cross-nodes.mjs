@@ -84,12 +84,16 @@ function musl(cpu) {
 
 /** Both take as much memory as a view is long before they map a file over it, which Linux refuses past what there is. */
 const FULL_LENGTH = Object.fromEntries(
-  ['npy', 'mmap'].flatMap((format) =>
-    ['r', 'r+', 'c'].map((mode) => [
-      `large: 100 GiB in ${format}, '${mode}'`,
-      'the emulator takes as much memory as a view is long before it maps a file there',
-    ]),
-  ),
+  [
+    ...['npy', 'mmap'].flatMap((format) =>
+      ['r', 'r+', 'c'].map((mode) => `large: 100 GiB in ${format}, '${mode}'`),
+    ),
+    'window: 100 GiB, read and written at both ends and in between, in little memory',
+    'window: where no external buffer is allowed: wasm, or elements that are copied',
+  ].map((title) => [
+    title,
+    'the emulator takes as much memory as a view is long before it maps a file there',
+  ]),
 )
 
 /** What qemu's user mode does not hand on (advice about pages, and what they cost), and what is too much for it. */
@@ -192,7 +196,7 @@ export const NODES = {
       under: `wine ${version('wine', ['--version'], /wine-(\S+)/)}`,
       leftOut: {
         ...FULL_LENGTH,
-        'open: a file system that maps no files: ENODEV says so, and what to do':
+        'copied: a file system that maps no files':
           'a file that Linux does not map is read into memory by wine, which calls that a view',
         'cli: 100 GB: what is in it, and a part of it, without the rest': 'as the 100 GiB of large',
       },
