@@ -173,3 +173,20 @@ unsafe fn store<T: Element>(address: *mut u8, value: T, swap: bool) {
     // - an array of bytes has alignment 1.
     unsafe { address.cast::<T::Bytes>().write(bytes) };
 }
+
+/// Asks for the first of some bytes, up to a page of them, which are needed soon and which the processor does not foresee.
+#[inline]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(unused_variables, reason = "there is nothing stable to ask with")
+)]
+fn prefetch(at: *const u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..len.min(1 << 12)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY:
+        // - a prefetch of any address is allowed: it neither faults nor gives a value.
+        // - not protected: nothing needs to be.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line).cast()) };
+    }
+}

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::crew::{CHUNK, Halt, share};
 use super::reduce::{Options, ReducedArray};
 use super::runs::Lines;
-use super::{Element, RawView, Wide, load, store, with_type};
+use super::{Element, RawView, Wide, load, prefetch, store, with_type};
 use crate::advice::is_scattered;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -254,6 +254,7 @@ impl<'a> Rows<'a> {
                 let last = rows.end - 1;
                 with_type!(self.dtype, T => for row in rows {
                     if row < last {
+                        // The processor sees no order in rows.
                         prefetch(self.first.at(self.start(row + 1)), self.len * size);
                     }
                     let to = target.at((row * self.len * size).cast_signed());
@@ -289,23 +290,6 @@ impl<'a> Rows<'a> {
             }
             true
         });
-    }
-}
-
-/// Asks for the first bytes of a row while the one before it is copied: the processor sees no order in rows.
-#[inline]
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(unused_variables, reason = "there is nothing stable to ask with")
-)]
-fn prefetch(row: *const u8, len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..len.min(1 << 12)).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY:
-        // - a prefetch of any address is allowed: it neither faults nor gives a value.
-        // - not protected: nothing needs to be.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(line).cast()) };
     }
 }
 

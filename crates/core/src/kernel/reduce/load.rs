@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 
 use super::simd::{Kernel, dispatch};
-use crate::kernel::{Bool, Element, RawView, Wide, load, with_type};
+use crate::kernel::{Bool, Element, RawView, Wide, load, prefetch, with_type};
 
 /// Elements of a gathered block.
 pub(super) const BLOCK: usize = 1024;
@@ -408,6 +408,11 @@ unsafe fn gather_values<T: Load, V: Value, const SWAP: bool>(
     }
 }
 
+/// Bytes of a stride from which on the processor does not see what comes next: it looks no further than a page.
+const FORESEEN: isize = 2048;
+/// How many elements ahead are asked for then.
+const AHEAD: isize = 16;
+
 struct Gather<'a, T: Load, const SWAP: bool> {
     at: *const u8,
     stride: isize,
@@ -420,8 +425,11 @@ impl<T: Load, const SWAP: bool> Kernel for Gather<'_, T, SWAP> {
     #[inline(always)]
     fn call(self) {
         let Self { at, stride, block } = self;
-        let mut fill = |stride: isize| {
+        let mut fill = |stride: isize, ahead: isize| {
             for (i, slot) in (0..).zip(block.iter_mut()) {
+                if ahead > 0 {
+                    prefetch(at.wrapping_offset((i + ahead).wrapping_mul(stride)), 1);
+                }
                 // SAFETY:
                 // - the `i`-th of the elements that the caller of `gather`, the only maker of this, promised to be readable.
                 *slot = unsafe { load::<T>(at.wrapping_offset(i * stride), SWAP) }.work();
@@ -429,6 +437,12 @@ impl<T: Load, const SWAP: bool> Kernel for Gather<'_, T, SWAP> {
         };
         // The compiler sees a straight line in the one and cannot in the other.
         let size = size_of::<T>().cast_signed();
-        if stride == size { fill(size) } else { fill(stride) }
+        if stride == size {
+            fill(size, 0);
+        } else if stride.abs() < FORESEEN {
+            fill(stride, 0);
+        } else {
+            fill(stride, AHEAD);
+        }
     }
 }
