@@ -42,7 +42,7 @@ const cores = Object.entries(core).map(
 )
 const table = ['| platform | binary | state |', '|---|---|---|', ...rows, ...cores].join('\n')
 const left = [...notes].map(
-  ([reason, names]) => `- ${names.map((name) => `\`${name}\``).join(', ')}: ${reason}.`,
+  ([reason, names]) => `- ${[...new Set(names)].map((name) => `\`${name}\``).join(', ')}: ${reason}.`,
 )
 const text = `${table}\n${left.length > 0 ? `\nLeft out:\n\n${left.join('\n')}\n` : ''}`
 

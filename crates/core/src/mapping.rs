@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(not(windows))]
 use memmap2::{MmapOptions, MmapRaw as Pages};
 
-use crate::advice::{Advice, Steering};
+use crate::advice::Advice;
+use crate::advice::scattered::Steering;
 use crate::error::{Error, Result};
 use crate::file::Stamp;
 use crate::guard::{self, Loss, NO_FILE, Region, Registration};

@@ -9,7 +9,7 @@ use super::crew::{CHUNK, Halt, share};
 use super::reduce::{Options, ReducedArray};
 use super::runs::Lines;
 use super::{Element, RawView, Wide, load, prefetch, store, with_type};
-use crate::advice::is_scattered;
+use crate::advice::scattered::is_scattered;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::Layout;

@@ -11,7 +11,7 @@
 //! after the store: a write-back that comes between the two is followed by another one.
 //!
 //! A block is read by one thread while others wait for it, or read others. No lock is held meanwhile, so that nobody
-//! waits for a slow disk who does not need it.
+//! waits for a slow disk who does not need it. Past 400 lines: blocks, marks and the one lock around both.
 
 use std::collections::BTreeMap;
 use std::fs::File;
