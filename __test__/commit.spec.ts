@@ -638,3 +638,32 @@ linux('a full disk is ENOSPC, the file is as it was, and the array can be tried 
   t.is(ended.code, 0, ended.stderr)
   t.deepEqual(JSON.parse(ended.stdout), ['ENOSPC', true, true, 1, ['a.npy', 'ballast'], false, 1])
 })
+
+for (const mmap of [true, false]) {
+  test(`an array with room behind it, or that became shorter: no page ends behind the file; mmap ${mmap}`, async (t) => {
+    const path = join(folder(t), 'a.npy')
+    createSync(path, { shape: [1000], dtype: 'float64', fill: 1 }).close()
+    for (const atomic of [false, true]) {
+      const a = openSync<'float64'>(path, { mode: 'c', capacity: 2 ** 20, mmap })
+      a.set(999, atomic ? 6 : 5)
+      await a.commit({ atomic })
+      t.false(a.lost)
+      t.is(a.sumSync(), atomic ? 1005 : 1004)
+      a.set(998, 9)
+      a.slice('900:').discard()
+      a.set(998, 9)
+      a.discard()
+      t.is(a.get(998), 1)
+      t.false(a.isStale())
+      a.close()
+    }
+    const c = openSync<'float64'>(path, { mode: 'c', mmap })
+    const writer = openSync(path, { mode: 'r+' })
+    writer.resizeSync(600)
+    t.true(c.refresh())
+    c.set(599, 9)
+    await c.commit({ force: true })
+    t.is(c.sumSync(), 608)
+    for (const array of [c, writer]) array.close()
+  })
+}

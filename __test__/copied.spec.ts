@@ -230,6 +230,20 @@ const ends: [name: string, code: string, exit: number | null, kept: boolean][] =
   ['process.exit', 'process.exit(3)', 3, true],
   ['an exception', "throw new Error('end')", 1, true],
   ['close', 'a.close()', 0, true],
+  [
+    'a store by a later exit handler',
+    "process.on('exit', () => a.set(4, 1)); a.set(4, 0); process.exit(0)",
+    0,
+    true,
+  ],
+  ['an exit handler that throws', "process.on('exit', () => { throw new Error('x') })", 1, true],
+  [
+    'an earlier exit handler that throws',
+    "process.prependListener('exit', () => { throw new Error('x') })",
+    1,
+    true,
+  ],
+  ['no exit handlers left', "process.removeAllListeners('exit'); process.exit(0)", 0, true],
   ['SIGKILL', "process.kill(process.pid, 'SIGKILL'); for (;;);", null, false],
 ]
 for (const [name, code, exit, kept] of ends) {
@@ -258,6 +272,38 @@ test('a worker that is terminated, or forgets to close', async (t) => {
     await there[end]()
     t.is(readFileSync(path).at(-6), 1, end)
   }
+})
+
+test('shrunk and grown again over zeros: what comes then is what is there', (t) => {
+  const path = join(folder(t), 'a.npy')
+  createSync(path, { shape: [1000], dtype: 'float64' }).close()
+  const a = openSync<'float64'>(path, { mode: 'r+', mmap: false })
+  t.is(a.sumSync(), 0)
+  a.resizeSync(0)
+  a.appendSync(new Float64Array(1000).fill(3))
+  t.is(a.sumSync(), 3000)
+  a.set(0, 4)
+  t.is(a.sumSync(), 3001)
+  const half = a.slice('500:')
+  half.assign(half.copy())
+  t.is(a.sumSync(), 3001)
+  a.close()
+  // The same for somebody who follows, and stores in private.
+  const c = openSync<'float64'>(path, { mode: 'c', mmap: false })
+  const writer = openSync<'float64'>(path, { mode: 'r+' })
+  for (const value of [0, 5, 0, 7]) {
+    writer.resizeSync(0)
+    t.true(c.refresh())
+    writer.appendSync(new Float64Array(1000).fill(value))
+    t.true(c.refresh())
+    t.is(c.sumSync(), 1000 * value)
+  }
+  c.set(0, 8)
+  t.is(c.sumSync(), 7001)
+  c.commitSync({ force: true })
+  writer.refresh()
+  t.is(writer.sumSync(), 7001)
+  for (const array of [c, writer]) array.close()
 })
 
 const mounts = process.platform === 'linux' && mayMount('a full disk under a file that is not mapped')

@@ -23,7 +23,7 @@ import { inspect } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { create, createSync, list, listSync, type MmapArray, open, openSync } from '../src/index.js'
-import { collect, descriptors, fixture, mappings } from './helpers.js'
+import { collect, descriptors, fixture, mappings, movable } from './helpers.js'
 
 const [folder = '', cases = '100', seed = '20261124', path] = process.argv.slice(2)
 
@@ -482,9 +482,11 @@ async function runOn(at: Case, call: string, view: Any, args: Any[], first: Any)
     case 'move buffer': {
       const { buffer } = view.data
       if (!(buffer?.byteLength > 0)) break
-      // Newer versions of Node.js refuse to post such a buffer; older ones have no other way to move it.
-      if ('transfer' in buffer) buffer.transfer()
-      else structuredClone(buffer, { transfer: [buffer] })
+      // Newer versions of Node.js refuse to post such a buffer, and to move that of a WebAssembly.Memory; older ones have no
+      // other way to move it.
+      if ('transfer' in buffer) {
+        if (movable) buffer.transfer()
+      } else structuredClone(buffer, { transfer: [buffer] })
       break
     }
     case 'clone':

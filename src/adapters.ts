@@ -273,7 +273,7 @@ export function toChunk<D extends DType>(view: NdView<D>): Chunk<D> {
   if (dtype === 'bfloat16') throw unsupported(dtype, 'zarrita has no bfloat16; write float32')
   if (data === undefined) {
     const message =
-      'zarrita copies bytes, and these elements are not in a typed array (foreign byte order, unaligned or in parts); pass a copy()'
+      'zarrita copies bytes, and these elements are not in a typed array (foreign byte order, unaligned, in parts, or of a file that is not mapped); pass a copy()'
     throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
   }
   if (shape.includes(0)) return { data: part(data, 0, 0), shape: [...shape], stride: stride.map(Math.abs) }

@@ -441,10 +441,10 @@ function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: 
   const { units, unit } = facts
   const bytes = (units - 1) * unit + itemsizeOf(facts.dtype as D)
   const shared = backing === 'shared'
+  if (facts.copied && backing !== 'window') throw notMapped(path)
   // An empty array maps nothing.
   if (units === 0) return over(shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0), 0, facts)
   if (facts.copied) {
-    if (backing !== 'window') throw notMapped(path)
     writeBackAtExit()
     return new CopiedStore(file, facts.dtype as D, units)
   }

@@ -343,7 +343,7 @@ export class NdViewBase<D extends DType, V extends NdView<D>> {
     const data = divisible(this.data)
     const hint = 'toTypedArray({ copy: true }) copies'
     if (data === undefined) {
-      const message = `The elements are not in a typed array (foreign byte order, unaligned or in parts); ${hint}`
+      const message = `The elements are not in a typed array (foreign byte order, unaligned, in parts, or of a file that is not mapped); ${hint}`
       throw new MmapError(message, { code: 'ERR_NOT_CONTIGUOUS' })
     }
     if (!isContiguous(this, 'C')) {

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use super::{Mapping, map_shared};
 use crate::error::{Error, Result};
@@ -56,8 +56,8 @@ struct State {
     blocks: Vec<Block>,
     /// What was stored: where each range starts, and where it ends.
     marks: BTreeMap<usize, usize>,
-    /// Whether the array was longer: the temporary file may have bytes where the file has zeros.
-    shrunk: bool,
+    /// How often the array became shorter: the temporary file may have bytes then where the file has zeros.
+    cuts: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,9 +93,18 @@ pub(super) fn is_refusal(error: &io::Error) -> bool {
 /// Arrays that have something to write back at the end of the process.
 static KEPT: Mutex<Vec<Weak<Mapping>>> = Mutex::new(Vec::new());
 
+/// The last chance, after whatever the program does at its end itself: there is nobody left to give an error to.
+extern "C" fn write_back_at_exit() {
+    if let Err(error) = write_back() {
+        eprintln!("mmap-ndarray: what was stored is lost: {error}");
+    }
+}
+
 /// Has [`write_back`] know of a mapping.
 pub(crate) fn keep(mapping: &Arc<Mapping>) {
+    static AT_EXIT: Once = Once::new();
     if mapping.is_copied() && mapping.mode == Mode::ReadWrite {
+        AT_EXIT.call_once(|| sys::at_exit(write_back_at_exit));
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| kept.strong_count() > 0);
         kept.push(Arc::downgrade(mapping));
@@ -116,7 +125,7 @@ pub fn write_back() -> Result<()> {
 impl Copied {
     pub(super) fn new(scratch: File, path: &Path) -> Self {
         let scratch = Some(Arc::new(scratch));
-        let state = State { scratch, blocks: Vec::new(), marks: BTreeMap::new(), shrunk: false };
+        let state = State { scratch, blocks: Vec::new(), marks: BTreeMap::new(), cuts: 0 };
         let (changed, writing) = (Condvar::new(), Mutex::new(()));
         Self { path: path.to_path_buf(), state: Mutex::new(state), changed, writing }
     }
@@ -135,9 +144,10 @@ impl Copied {
     pub(super) fn set_live(&self, old: usize, new: usize) {
         let mut state = self.state();
         if new < old {
-            state.shrunk = true;
+            state.cuts += 1;
             for (index, block) in state.blocks.iter_mut().enumerate().skip(new / BLOCK) {
                 block.filled = block.filled.min(new.saturating_sub(index * BLOCK));
+                block.hollow &= block.filled > 0;
             }
             state.unmark(&(new..usize::MAX));
         }
@@ -247,38 +257,35 @@ impl Mapping {
     fn bring_block(&self, copied: &Copied, index: usize) -> Result<()> {
         let wanted = || self.live().saturating_sub(index * BLOCK).min(BLOCK);
         let mut state = copied.state();
-        let (block, end) = loop {
-            let (block, end) = (state.block(index), wanted());
+        loop {
+            let (block, end) = (*state.block(index), wanted());
             if block.filled >= end {
                 return Ok(());
             }
-            if !block.coming {
-                block.coming = true;
-                break (*block, end);
+            if block.coming {
+                state = copied.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
-            state = copied.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        };
-        let (scratch, shrunk) = (state.scratch.clone(), state.shrunk);
-        drop(state);
-        let is_new = block.filled == 0 && !shrunk;
-        let filled = match scratch {
-            Some(scratch) => {
-                self.copy_in(copied, &scratch, index * BLOCK + block.filled..index * BLOCK + end, is_new)
+            state.block(index).coming = true;
+            let (scratch, cuts) = (state.scratch.clone(), state.cuts);
+            drop(state);
+            let part = index * BLOCK + block.filled..index * BLOCK + end;
+            let filled = match scratch {
+                Some(scratch) => self.copy_in(copied, &scratch, part, block.filled == 0 && cuts == 0),
+                None => Err(copied.closed()),
+            };
+            state = copied.state();
+            // What was read while the array became shorter may be what it had before: it is read once more.
+            let is_of_now = state.cuts == cuts;
+            let block = state.block(index);
+            block.coming = false;
+            if let (Ok(zeros), true) = (&filled, is_of_now) {
+                block.hollow |= zeros;
+                block.filled = end;
             }
-            None => Err(copied.closed()),
-        };
-        let mut state = copied.state();
-        let now = wanted();
-        let block = state.block(index);
-        block.coming = false;
-        if let Ok(zeros) = &filled {
-            block.hollow |= zeros;
-            // The array may have become shorter meanwhile.
-            block.filled = end.min(now);
+            copied.changed.notify_all();
+            filled?;
         }
-        drop(state);
-        copied.changed.notify_all();
-        filled.map(drop)
     }
 
     /// Copies a part of the file to the temporary one, and says whether that was left out: zeros are there as they are.
@@ -465,7 +472,7 @@ mod tests {
 
     #[test]
     fn marks_are_ranges_that_ascend_and_are_apart() {
-        let mut state = State { scratch: None, blocks: Vec::new(), marks: BTreeMap::new(), shrunk: false };
+        let mut state = State { scratch: None, blocks: Vec::new(), marks: BTreeMap::new(), cuts: 0 };
         let mut model = vec![false; 200];
         // Any order of overlapping, touching and separate ranges: a walk with a fixed step through all pairs.
         for step in 0..4000_usize {

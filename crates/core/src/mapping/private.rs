@@ -220,14 +220,14 @@ impl Mapping {
         Ok(())
     }
 
-    /// The bytes of the mapping that share a page with one of them.
+    /// The bytes of the array that share a page with one of them: behind them the file has nothing to compare with.
     fn page_around(&self, at: usize) -> Range<usize> {
         let (base, page) = (self.as_ptr().addr(), sys::page_size());
         let start = (base + at) & !(page - 1);
-        start.saturating_sub(base)..(start + page - base).min(self.len)
+        start.saturating_sub(base)..(start + page - base).min(self.live())
     }
 
-    /// The bytes of the mapping that share a page with one of a part that is not empty.
+    /// The bytes of the array that share a page with one of a part that is not empty.
     fn pages_of(&self, part: &Range<usize>) -> Range<usize> {
         self.page_around(part.start).start..self.page_around(part.end - 1).end
     }
@@ -272,7 +272,7 @@ impl Mapping {
     /// mapping is as it was.
     pub(crate) fn go_on_with(&self, file: File, path: &Path) -> Result<()> {
         let stamp = Stamp::of(&file, path)?;
-        let (_, parts) = self.private_parts(0..self.len);
+        let (_, parts) = self.private_parts(0..self.live());
         if self.is_copied() {
             let mut backing = self.backing();
             if backing.file.is_some() {

@@ -99,6 +99,18 @@ pub(crate) fn error_text(error: &io::Error) -> String {
     }
 }
 
+/// Has `act` called when the process exits, after what was registered later; a process that is killed calls nothing.
+pub(crate) fn at_exit(act: extern "C" fn()) {
+    unsafe extern "C" {
+        fn atexit(act: extern "C" fn()) -> std::ffi::c_int;
+    }
+    // SAFETY:
+    // - the function of C's library, which every system here has, by its declaration.
+    // - `act` stays where it is: this library is not unloaded.
+    let refused = unsafe { atexit(act) } != 0;
+    debug_assert!(!refused, "no memory for one more function");
+}
+
 /// The libuv number of an error: `-2` for `ENOENT` on Linux; -4094 (`UNKNOWN`) where there is none.
 pub(crate) fn error_number(error: &io::Error) -> i32 {
     describe(error).0
