@@ -24,6 +24,7 @@ import test from 'ava'
 import { createSync, type MmapArray, open, openSync } from '../src/index.js'
 import {
   attachable,
+  backing,
   child,
   elementsOf,
   folder,
@@ -482,11 +483,16 @@ linux('the private memory of 0.1 % of 4 GiB, and none after the commit', async (
       const rss = () => 1024 * Number(/RssAnon:\\s+(\\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))[1])
       createSync(path, { shape: [2 ** 30 - 32], dtype: 'float32' }, { reserve: false }).close()
       const a = openSync(path, { mode: 'c' })
-      a.set(0, 1); a.discard(); a.diff(); globalThis.gc()
-      const before = rss()
       // 0.1 % of the pages.
-      let pages = 0
-      for (let at = 0; at < a.size; at += 1_024_000) { a.set(at + 5, 1); pages++ }
+      const store = () => {
+        let pages = 0
+        for (let at = 0; at < a.size; at += 1_024_000) { a.set(at + 5, 1); pages++ }
+        return pages
+      }
+      // Once before, for what compiling the loop and windows over it take.
+      store(); a.dirtyRanges(); a.discard(); a.diff(); globalThis.gc()
+      const before = rss()
+      const pages = store()
       const dirty = pages * 4096
       const counted = a.dirtyRanges().reduce((n, [start, stop]) => n + stop - start, 0) * 4
       globalThis.gc()
@@ -503,7 +509,9 @@ linux('the private memory of 0.1 % of 4 GiB, and none after the commit', async (
   t.log(found)
   t.true(found.pages > 1000)
   t.true(found.counted <= found.dirty && found.counted > 0.99 * found.dirty)
-  t.true(found.after <= 1.2 * found.dirty, `${found.after} bytes for ${found.dirty}`)
+  // Beside the pages a thousand small windows, or none.
+  const most = backing === 'window' ? 1.5 : 1.2
+  t.true(found.after <= most * found.dirty, `${found.after} bytes for ${found.dirty}`)
   t.true(found.left < 0.5 * found.dirty)
   t.deepEqual([found.isDirty, found.one], [false, 1])
 })
@@ -639,7 +647,8 @@ linux('a full disk is ENOSPC, the file is as it was, and the array can be tried 
   t.deepEqual(JSON.parse(ended.stdout), ['ENOSPC', true, true, 1, ['a.npy', 'ballast'], false, 1])
 })
 
-for (const mmap of [true, false]) {
+// What is not mapped cannot be seen in WebAssembly memory.
+for (const mmap of backing === 'wasm' ? [true] : [true, false]) {
   test(`an array with room behind it, or that became shorter: no page ends behind the file; mmap ${mmap}`, async (t) => {
     const path = join(folder(t), 'a.npy')
     createSync(path, { shape: [1000], dtype: 'float64', fill: 1 }).close()
