@@ -1,4 +1,8 @@
-/** Files that are not mapped: the same answers as from those that are, and what is stored comes to the file by calls. */
+/**
+ * Files that are not mapped: the same answers as from those that are, and what is stored comes to the file by calls.
+ *
+ * Past 400 lines: every operation beside its twin on a mapped file, and every way in which a process can end.
+ */
 import {
   closeSync,
   existsSync,

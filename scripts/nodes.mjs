@@ -20,7 +20,6 @@ const OF_ANY_NODE = {
   'create-kill.spec.ts': 'the writer, which is native, in processes that are killed',
   'docs.spec.ts': 'examples',
   'examples.spec.ts': 'examples',
-  'hostile.spec.ts': 'checks of arguments, by chance',
   'interop.spec.ts': 'bytes of files',
   'numpy-reductions.spec.ts': 'native kernels',
   'numpy-search.spec.ts': 'native kernels',

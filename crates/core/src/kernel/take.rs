@@ -42,10 +42,11 @@ impl<'a> Taking<'a> {
         let from_start = if axis < 0 { axis.checked_add_unsigned(ndim as u64) } else { Some(axis) };
         let axis = from_start.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < ndim);
         let axis = axis.ok_or_else(|| {
-        Error::out_of_range(format!(
-            "the axis is not one of the {ndim} of the view; expected an integer from -{ndim} to {ndim} - 1"
-        ))
-    })?;
+            Error::out_of_range(format!(
+                "the axis is not one of the {ndim} of the view; \
+                 expected an integer from -{ndim} to {ndim} - 1"
+            ))
+        })?;
         let rows = Rows::new(view, axis, resolve(indices, view.shape[axis])?);
         let shape: Vec<u64> = view.shape[..axis]
             .iter()

@@ -95,7 +95,12 @@ static KEPT: Mutex<Vec<Weak<Mapping>>> = Mutex::new(Vec::new());
 
 /// The last chance, after whatever the program does at its end itself: there is nobody left to give an error to.
 extern "C" fn write_back_at_exit() {
-    if let Err(error) = write_back() {
+    say(write_back());
+}
+
+/// Tells whoever runs the program of stores that did not get to the file, where no call is left to fail.
+fn say(written: Result<()>) {
+    if let Err(error) = written {
         eprintln!("mmap-ndarray: what was stored is lost: {error}");
     }
 }
@@ -460,9 +465,9 @@ impl Mapping {
 }
 
 impl Drop for Mapping {
-    /// For whoever took no lease; nobody is left to tell.
+    /// For whoever took no lease.
     fn drop(&mut self) {
-        drop(self.write_back());
+        say(self.write_back());
     }
 }
 
