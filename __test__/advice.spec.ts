@@ -261,11 +261,17 @@ onLinux('take: rows here and there are read without what lies between, until it 
     }
     return [...seen]
   }
-  t.deepEqual(await during(a.take(rows)), ['rr'])
+  // Work may end between two looks: then once more, until one of them meets it.
+  const met = async (start: () => Promise<unknown>) => {
+    let flags: string[] = []
+    while (flags.length === 0) flags = await during(start())
+    return flags
+  }
+  t.deepEqual(await met(() => a.take(rows)), ['rr'])
   t.deepEqual(told(path), [])
   // Two at once, and one that is stopped: the last one takes it back.
-  const two = Promise.all([a.take(rows), a.slice('1000:').take(rows.map((row) => row >> 1))])
-  t.deepEqual(await during(two), ['rr'])
+  const two = () => Promise.all([a.take(rows), a.slice('1000:').take(rows.map((row) => row >> 1))])
+  t.deepEqual(await met(two), ['rr'])
   t.deepEqual(told(path), [])
   await t.throwsAsync(a.take(rows, { signal: AbortSignal.timeout(1) }), { code: 'ABORT_ERR' })
   while (told(path).length > 0) await turn()
