@@ -101,3 +101,61 @@ for (const [value, says] of environments) {
     t.like(await runScript(script, npy, value ?? ''), { stdout: `${says}\n`, stderr: '', code: 0 })
   })
 }
+
+/** What asks for the buffer, and what does without. */
+const asks: [name: string, work: string, asks: boolean][] = [
+  ['nothing', '', false],
+  ['what it is', 'a.shape, a.nbytes, a.toJSON(), a.backing, a.toHandle(), a.isStale()', false],
+  ['views', "a.slice('::2').T, a.lo(5)", false],
+  ['native work', 'a.sumSync(), a.slice(5).meanSync(), a.takeSync([1, 2])', false],
+  ['a few elements', 'for (let i = 0; i < 16; i++) a.get(i)', false],
+  ['close', 'a.close()', false],
+  ['many elements', 'for (let i = 0; i < 17; i++) a.get(i)', true],
+  ['data', 'a.data', true],
+  ['data of a view', 'a.slice(5).data', true],
+  ['a typed array', 'a.lo(5).toTypedArray()', true],
+  ['a store', 'a.set(3, 1)', true],
+  ['a longer array', 'a.appendSync([1])', true],
+]
+test('the buffer is made when something asks for it', async (t) => {
+  const path = join(folder(t), 'a.npy')
+  createSync(path, { shape: [2 ** 26], dtype: 'float32' }, { reserve: false }).close()
+  const script = `
+    import { openSync } from 'mmap-ndarray'
+    // What the runtime allows is known from the first one.
+    const first = openSync(${JSON.stringify(npy)})
+    for (const work of JSON.parse(process.argv[2])) {
+      gc()
+      const { external } = process.memoryUsage()
+      const a = openSync(process.argv[1], { mode: 'r+', backing: 'external' })
+      new Function('a', work)(a)
+      console.log(process.memoryUsage().external - external >= 2 ** 28)
+      a.close()
+    }`
+  const ended = await runScript(script, path, JSON.stringify(asks.map(([, work]) => work)))
+  t.like(ended, { stderr: '', code: 0 })
+  const said = ended.stdout.trim().split('\n')
+  t.deepEqual(
+    asks.map(([name], i) => [name, said[i]]),
+    asks.map(([name, , asks]) => [name, `${asks}`]),
+  )
+})
+
+test('elements before and after the buffer is made are the same, stores in between as well', (t) => {
+  for (const mode of ['r+', 'c'] as const) {
+    const path = join(folder(t), 'a.npy')
+    const data = Float64Array.from({ length: 50 }, (_, i) => i)
+    createSync(path, { data, shape: [50], dtype: 'float64' }).close()
+    const [a, b] = [openSync(path, { mode }), openSync(path, { mode })]
+    const seen = Array.from({ length: 50 }, (_, i) => a.get(i))
+    t.deepEqual(seen, [...data])
+    t.is(b.get(49), 49)
+    a.set(49, -1)
+    t.is(b.get(49), mode === 'r+' ? -1 : 49)
+    b.set(48, -2)
+    t.is(b.get(48), -2)
+    t.is(a.get(48), mode === 'r+' ? -2 : 48)
+    for (const each of [a, b]) each.close()
+    t.throws(() => b.get(0), { code: 'ERR_CLOSED' })
+  }
+})

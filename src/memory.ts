@@ -30,10 +30,25 @@ const NUMBERS = 9
 const STORE = 11
 const BOOL = 12
 const GONE = 13
+const LATER = 14
 /** Whichever typed array a line of a switch is for. */
 type AnyArray = { [index: number]: number | bigint } & Data
 
 const EMPTY: ElementStore<never> = { length: 0, get: () => undefined as never, set: () => {} }
+
+/** Data that is made when it is needed; `store` has the same elements, and is as good for a few of them. */
+export class Later<D extends DType = DType> {
+  readonly store: ElementStore<ScalarOf<D>>
+  readonly make: () => Data<D>
+
+  constructor(store: ElementStore<ScalarOf<D>>, make: () => Data<D>) {
+    this.store = store
+    this.make = make
+  }
+}
+
+/** Elements that are looked at before the data is made. */
+const LOOKS = 16
 
 /** The data under a family of views; views made from one another share it and close together. */
 export class Memory<D extends DType = DType> {
@@ -44,22 +59,31 @@ export class Memory<D extends DType = DType> {
   /** Elements that were there; a buffer that is detached or made shorter holds fewer. */
   private declare count: number
   private declare readonly explain: () => Error
+  private declare later: Later<D> | null
+  private declare looks: number
   /** The view that owns the data, of which all others are made; null until it is there itself. */
   declare root: object | null
 
   /** `explain` makes the error for use after the data is gone; without it that is ERR_INVALID_STATE. */
-  constructor(data: Data<D>, dtype: D, explain: () => Error = detached) {
+  constructor(data: Data<D> | Later<D>, dtype: D, explain: () => Error = detached) {
     this.dtype = dtype
-    this.current = data
-    this.kind = isStore(data) ? STORE : KIND[dtype]
-    this.count = data.length
     this.explain = explain
     this.root = null
+    this.looks = LOOKS
+    if (data instanceof Later) {
+      this.current = allocate(dtype, 0)
+      this.kind = LATER
+      this.count = 0
+      this.later = data
+    } else {
+      this.move(data)
+    }
   }
 
   /** The data. Throws the error of `gone()` when it is not there any more. */
   get data(): Data<D> {
     if (this.isGone) throw this.gone()
+    if (this.later) this.now()
     return this.current
   }
 
@@ -85,6 +109,7 @@ export class Memory<D extends DType = DType> {
     this.current = data
     this.kind = isStore(data) ? STORE : KIND[this.dtype]
     this.count = data.length
+    this.later = null
   }
 
   /** Lets go of the data: every later use throws, also where the buffer itself cannot be detached. */
@@ -92,6 +117,7 @@ export class Memory<D extends DType = DType> {
     this.current = this.kind === STORE ? EMPTY : allocate(this.dtype, 0)
     this.kind = GONE
     this.count = Number.POSITIVE_INFINITY
+    this.later = null
   }
 
   /** The element at index `at`, an integer >= 0 that the caller has checked. Throws the error of `gone()`. */
@@ -146,8 +172,23 @@ export class Memory<D extends DType = DType> {
       case STORE:
         return (this.current as ElementStore).get(at)
       default:
-        throw this.gone()
+        return this.loadEarly(at)
     }
+  }
+
+  private loadEarly(at: number): number | bigint | undefined {
+    if (this.later && this.looks > 0) {
+      this.looks -= 1
+      return this.later.store.get(at)
+    }
+    return this.now().load(at)
+  }
+
+  /** This, with its data there. */
+  private now(): this {
+    if (!this.later) throw this.gone()
+    this.move(this.later.make())
+    return this
   }
 
   /** Stores the element and gives what is there then: undefined when the data is shorter than it was. */
@@ -193,7 +234,7 @@ export class Memory<D extends DType = DType> {
       case STORE:
         return storeThrough(this.current as ElementStore, at, value)
       default:
-        throw this.gone()
+        return this.now().store(at, value)
     }
   }
 }

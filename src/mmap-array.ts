@@ -7,7 +7,7 @@
  * its contract.
  */
 import type { Handle } from './attach.js'
-import { type Backing, type BackingChoice, choose, windowSize } from './backing.js'
+import { type Backing, type BackingChoice, choose } from './backing.js'
 import {
   type ChecksumOptions,
   checkChecksum,
@@ -16,10 +16,9 @@ import {
   type VerifyOptions,
   verifiedOf,
 } from './checksum.js'
-import { rowsOfChunk } from './chunks.js'
-import { CopiedStore, writeBackAtExit } from './copied.js'
-import { constructors, type DType, itemsizeOf } from './dtype.js'
-import { checkInteger, isMmapError, MmapError } from './errors.js'
+import { dataOf, firstDataOf, over } from './data.js'
+import type { DType } from './dtype.js'
+import { checkInteger } from './errors.js'
 import {
   type AppendOptions,
   append,
@@ -39,9 +38,8 @@ import { type NativeArray, type NativeFacts, NativeJob, tracking } from './nativ
 import type { Summary } from './nd-view.js'
 import type { Format, Mode } from './open.js'
 import { awaited, checkAborted } from './reductions.js'
-import { type Data, dataViewStore, isStore } from './store.js'
-import { detach, overlay, release } from './wasm.js'
-import { Windows } from './windows.js'
+import { isStore } from './store.js'
+import { detach, release } from './wasm.js'
 
 /**
  * How the pages that a copy-on-write array has changed are found: the kernel is asked for them ('pagemap-scan', Linux 6.7
@@ -106,7 +104,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     try {
       const facts = native.facts()
       const file = new MappedFile(native, path, mode, facts.unit)
-      const [backing, data] = choose(choice, (backing) => dataOf<D>(file, facts, backing))
+      const [backing, data] = choose(choice, (backing) => firstDataOf<D>(file, facts, backing))
       const memory = new Memory(data, facts.dtype as D, () => file.gone())
       return new MmapArray(memory, file, facts, backing, choice)
     } catch (error) {
@@ -429,71 +427,4 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
     const state = closed ? ' (closed)' : mode === 'c' && this.dirty ? ' (dirty)' : ''
     return `MmapArray<${this.dtype}> [${this.shape.join(', ')}] '${mode}' ${path}${state}`
   }
-}
-
-/**
- * The array's bytes as a typed array where one can show them, else as an element store.
- *
- * Throws ERR_FEATURE_UNAVAILABLE_ON_PLATFORM and ERR_TOO_LARGE where this backing cannot be had.
- */
-function dataOf<D extends DType>(file: MappedFile, facts: NativeFacts, backing: Backing): Data<D> {
-  const { native, path } = file
-  const { units, unit } = facts
-  const bytes = (units - 1) * unit + itemsizeOf(facts.dtype as D)
-  const shared = backing === 'shared'
-  if (facts.copied && backing !== 'window') throw notMapped(path)
-  // An empty array maps nothing.
-  if (units === 0) return over(shared ? new SharedArrayBuffer(0) : new ArrayBuffer(0), 0, facts)
-  if (facts.copied) {
-    writeBackAtExit()
-    return new CopiedStore(file, facts.dtype as D, units)
-  }
-  if (backing === 'wasm') {
-    const { buffer, start } = overlay(native, path)
-    return over(buffer, start, facts)
-  }
-  if (backing !== 'window') return over(native.buffer(shared), 0, facts)
-  file.windows ??= windowsOf<D>(file, facts)
-  const windows = file.windows as Windows<D>
-  const first = firstOf(file, windows.size)
-  if (first === undefined) return new CopiedStore(file, facts.dtype as D, units)
-  // What was in several windows stays so: a store that somebody still holds may drop the first.
-  const whole = !windows.hasStores && bytes <= first.byteLength
-  return whole ? over(first, 0, facts) : windows.store(units, native.span(false))
-}
-
-function notMapped(path: string): MmapError {
-  const why = 'its file system maps none, or `mmap` is false'
-  const message = `${path}: the file is not mapped (${why}), so that no buffer shows it. Open it with backing 'auto' or 'window', or copy it to a file system that maps files`
-  return new MmapError(message, { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM', path })
-}
-
-/** The first window of an array; undefined where the runtime allows none. */
-function firstOf({ native }: MappedFile, size: number): ArrayBuffer | undefined {
-  try {
-    return native.window(0, size)
-  } catch (error) {
-    if (isMmapError(error, 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM')) return undefined
-    throw error
-  }
-}
-
-/** The windows of an array, none of which is open yet. */
-function windowsOf<D extends DType>(file: MappedFile, facts: NativeFacts): Windows<D> {
-  const { unit, littleEndian } = facts
-  const dtype = facts.dtype as D
-  const row = Math.abs(facts.stride[0] ?? 0) * unit
-  const elements = sizeOf(facts.shape.slice(1)) * itemsizeOf(dtype)
-  const pieces = [row * rowsOfChunk(Math.max(1, elements)), row]
-  const layout = { dtype, unit, littleEndian, native: facts.native, pieces }
-  return new Windows(file, layout, windowSize())
-}
-
-/** The array's elements in its buffer from byte `start` on, which may go on after them. */
-function over<D extends DType>(buffer: ArrayBufferLike, start: number, facts: NativeFacts): Data<D> {
-  const dtype = facts.dtype as D
-  const { units, unit } = facts
-  const ctor = constructors[dtype]
-  if (facts.native && ctor) return new ctor(buffer, start, units)
-  return dataViewStore(dtype, buffer, start, units, facts.littleEndian, unit)
 }
