@@ -456,7 +456,9 @@ impl Mapping {
         for range in ranges {
             self.write_back_part(&range)?;
         }
-        sys::sync_data(&file).map_err(|error| Error::io("fdatasync", &copied.path, error))?;
+        sys::sync_data(&file)
+            .inspect_err(|error| self.lose_unsynced(error))
+            .map_err(|error| Error::io("fdatasync", &copied.path, error))?;
         if self.file_end(&file, copied)? < self.live() {
             self.lose(Loss::Truncated);
         }
