@@ -12,7 +12,7 @@ use std::io::{self, Read, stdin};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, exit};
+use std::process::{Command, ExitCode, exit};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -49,18 +49,23 @@ fn main() -> ExitCode {
         Ok(_serving) => {
             println!("mounted");
             let ended = stdin().read_to_end(&mut Vec::new());
-            // Whether it is in use or not; what is open fails once this process has gone.
-            let unmounted = umount2(at, MntFlags::MNT_DETACH);
-            if let Err(error) = unmounted {
-                eprintln!("{at}: {error}");
-            }
-            exit(i32::from(ended.is_err() || unmounted.is_err()))
+            exit(i32::from(ended.is_err() || !unmount(at)))
         }
         Err(error) => {
             eprintln!("{at}: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Unmounts, whether files are in use or not: they fail once this process has gone. Says whether that was done.
+fn unmount(at: &str) -> bool {
+    // Whoever is not root has mounted by the help of this program, too.
+    umount2(at, MntFlags::MNT_DETACH).is_ok()
+        || Command::new("fusermount3")
+            .args(["-u", "-z", "--", at])
+            .status()
+            .is_ok_and(|status| status.success())
 }
 
 /// The files of one folder, without those below.
@@ -184,7 +189,7 @@ fn attr(metadata: &Metadata) -> FileAttr {
 /// Answers with the error of `$work`, or with what `$then` makes of its value.
 macro_rules! answer {
     ($reply:ident, $work:expr, $value:pat => $then:expr) => {
-        match (|| $work)() {
+        match $work {
             Ok($value) => $then,
             Err(error) => $reply.error(number(&error)),
         }
