@@ -1,6 +1,8 @@
 /**
  * Real file systems that map no files, or fail: a folder that `tools/fuse` shows once more through FUSE. With direct I/O Linux refuses
  * shared mappings there and allows private ones, so that files in mode 'r+' are copied and others are mapped.
+ *
+ * Past 400 lines: what works and what fails, on both kinds of file system.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
