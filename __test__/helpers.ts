@@ -262,8 +262,9 @@ export function child(t: ExecutionContext): Elsewhere {
 }
 
 /** A tool that the set-up step of `npm test` installs, or undefined where it could not. */
-export function tool(name: 'python' | 'seed'): string | undefined {
+export function tool(name: 'fuse' | 'python' | 'seed'): string | undefined {
   const [done, path] = {
+    fuse: ['.cache/fuse.ok', '.cache/fuse/debug/fuse'],
     python: ['.cache/numpy.ok', '.cache/numpy/bin/python'],
     seed: ['.cache/seed.ok', '.cache/seed/debug/seed'],
   }[name] as [string, string]

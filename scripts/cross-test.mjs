@@ -29,11 +29,12 @@ const SKIPPED = 77
 /** No spec takes longer, in milliseconds, however slow the emulator; and no core, which is built in that time as well. */
 const LONGEST = 600_000
 const LONGEST_CORE = 2_400_000
-/** Not about the binary, or not to be had here: they look at the project, start TypeScript, or need numpy or the seed. */
+/** Not about the binary, or not to be had here: they look at the project, start TypeScript, or need numpy, the seed or a file system. */
 const HERE_ONLY = [
   'docs',
   'electron-app',
   'examples',
+  'fuse',
   'hostile',
   'package',
   'readme',

@@ -20,6 +20,7 @@ const OF_ANY_NODE = {
   'create-kill.spec.ts': 'the writer, which is native, in processes that are killed',
   'docs.spec.ts': 'examples',
   'examples.spec.ts': 'examples',
+  'fuse.spec.ts': 'what the system does under a mapping',
   'interop.spec.ts': 'bytes of files',
   'numpy-reductions.spec.ts': 'native kernels',
   'numpy-search.spec.ts': 'native kernels',

@@ -60,7 +60,7 @@ export type SystemErrorCode =
  * | `ERR_READ_ONLY` | a write to something opened or viewed read-only | |
  * | `ERR_CLOSED` | use after `close()` | |
  * | `ERR_LOCKED` | somebody else holds the file's lock | |
- * | `ERR_MAPPING_LOST` | pages vanished under the mapping | `reason`: truncated, no-space, io |
+ * | `ERR_MAPPING_LOST` | pages vanished under the mapping, or stores to them did | `reason`: truncated, no-space, io |
  * | `ERR_STALE` | the file at `path` is no longer the one that was opened, or was written to, or somebody else has changed its length; its checksums are of another length | |
  * | `ERR_TOO_LARGE` | more than this runtime can address or allocate | |
  * | `ERR_INVALID_STATE` | data was detached while it was needed; an append that is under way; a commit that the mode or other users do not allow; a worker of `mapChunks` ended too early | |

@@ -443,7 +443,7 @@ impl fmt::Display for Lost {
         f.write_str(match self.0 {
             Loss::Truncated => "the file was made shorter while it was mapped, and what is missing reads as zeros",
             Loss::NoSpace => "the disk or a quota was full when a hole of the file was written to, and those stores are not in it",
-            Loss::Io => "the storage failed to deliver pages of the file, which read as zeros",
+            Loss::Io => "the storage failed: pages of the file read as zeros, or stores to them are not in it",
         })
     }
 }

@@ -431,8 +431,23 @@ impl Mapping {
     /// private mapping.
     ///
     /// # Errors
-    /// What the system said.
+    /// What the system said; on Linux what was stored is then [lost](Self::lost).
     pub(crate) fn flush(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
+        self.sync_pages(ranges).inspect_err(|error| self.lose_unsynced(error))
+    }
+
+    /// Notes that a sync has failed. Linux forgets what it could not write: the next sync would find nothing to do, and succeed.
+    fn lose_unsynced(&self, error: &io::Error) {
+        let is_of_the_call = matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory);
+        if cfg!(any(target_os = "linux", target_os = "android")) && !is_of_the_call {
+            let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            self.lose(if is_full { Loss::NoSpace } else { Loss::Io });
+            // By the error itself.
+            self.told.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn sync_pages(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
         // Held for the call, so that a `retire` meanwhile does not close it.
         let file = self.backing().file.clone();
         let Some(file) = file.filter(|_| self.mode == Mode::ReadWrite) else {

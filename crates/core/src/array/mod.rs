@@ -305,7 +305,8 @@ impl DynMmapArray {
     /// Brings what was stored to the disk; nothing to do in the private modes.
     ///
     /// # Errors
-    /// [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages have vanished, in every mode.
+    /// [`Error::Io`] with what the system said; [`Error::MappingLost`] if pages have vanished, in every mode, or a sync has failed
+    /// before (Linux).
     pub fn flush(&self) -> Result<()> {
         self.flush_part(&self.layout()?)
     }

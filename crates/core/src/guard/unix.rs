@@ -130,7 +130,12 @@ fn rescue(signal: c_int, address: usize, slot: &Slot, region: Region) -> bool {
         return zero(end_of_file, end - end_of_file, read_only) || zero(touched, page, read_only);
     }
     slot.lose(match status {
-        Some(status) if is_full(file) || (shared && status.is_sparse) => Loss::NoSpace,
+        // Only stores and holes ask for space; of a hole that is only read, file systems in memory do.
+        Some(status)
+            if if shared { status.is_sparse || is_full(file) } else { status.is_sparse && is_full(file) } =>
+        {
+            Loss::NoSpace
+        }
         _ => Loss::Io,
     });
     zero(touched, page, read_only)
@@ -163,7 +168,7 @@ impl Status {
     }
 }
 
-/// Whether the file system has no room left.
+/// Whether the file system has no room left; those that do not know their size (FUSE, network disks) say 0 of all.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn is_full(file: isize) -> bool {
     let Ok(file) = c_int::try_from(file) else {
@@ -175,7 +180,8 @@ fn is_full(file: isize) -> bool {
     let failed = unsafe { libc::fstatfs(file, status.as_mut_ptr()) };
     // SAFETY:
     // - filled in by the call, or still zeros, which is a value as well.
-    failed == 0 && unsafe { status.assume_init() }.f_bavail == 0
+    let status = unsafe { status.assume_init() };
+    failed == 0 && status.f_blocks > 0 && status.f_bavail == 0
 }
 
 /// Not asked here.

@@ -44,8 +44,9 @@ pub(super) struct Copied {
     state: Mutex<State>,
     /// Told when a block has come, or has not.
     changed: Condvar,
-    /// Held by whoever writes back: older bytes must not come after newer ones.
-    writing: Mutex<()>,
+    /// Held by whoever writes back: older bytes must not come after newer ones. Whether what was written has still to be
+    /// synced, and is marked no more.
+    writing: Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl Copied {
     pub(super) fn new(scratch: File, path: &Path) -> Self {
         let scratch = Some(Arc::new(scratch));
         let state = State { scratch, blocks: Vec::new(), marks: BTreeMap::new(), cuts: 0 };
-        let (changed, writing) = (Condvar::new(), Mutex::new(()));
+        let (changed, writing) = (Condvar::new(), Mutex::new(false));
         Self { path: path.to_path_buf(), state: Mutex::new(state), changed, writing }
     }
 
@@ -216,6 +217,12 @@ impl State {
             range.end = end;
         }
         self.marks.insert(range.start, range.end);
+    }
+
+    fn mark_all(&mut self, ranges: Vec<Range<usize>>) {
+        for range in ranges {
+            self.mark(range);
+        }
     }
 
     /// Takes the marks of `range` away, and gives them back.
@@ -375,41 +382,35 @@ impl Mapping {
     /// Writes what was stored, in mode `r+`, to the file; it does not sync.
     ///
     /// # Errors
-    /// [`Error::Io`] with what the system said: the rest is still to be written, and a later call does. [`Error::MappingLost`]
+    /// [`Error::Io`] with what the system said: all of it is still to be written, and a later call does. [`Error::MappingLost`]
     /// where the temporary file has lost what was stored.
     pub fn write_back(&self) -> Result<()> {
-        self.write_back_part(&(0..self.len))
+        let (Some(copied), Some(file)) = (&self.copied, self.file()) else { return Ok(()) };
+        let mut unsynced = copied.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.write_marked(copied, &file, &(0..self.len))?;
+        *unsynced |= !written.is_empty();
+        Ok(())
     }
 
-    fn write_back_part(&self, within: &Range<usize>) -> Result<()> {
-        let Some(copied) = self.copied.as_ref().filter(|_| self.mode == Mode::ReadWrite) else {
-            return Ok(());
-        };
-        let Some(file) = self.file() else { return Ok(()) };
-        let _turn = copied.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Writes the parts of `within` that were stored to, and gives them back.
+    fn write_marked(&self, copied: &Copied, file: &File, within: &Range<usize>) -> Result<Vec<Range<usize>>> {
+        if self.mode != Mode::ReadWrite {
+            return Ok(Vec::new());
+        }
         let marks = copied.state().unmark(within);
         if marks.is_empty() {
-            return Ok(());
+            return Ok(marks);
         }
-        let mut left = marks.into_iter();
-        let mut done = self.file_end(&file, copied);
-        for mark in left.by_ref() {
-            let written = match &done {
-                Ok(end) => self.write_out(copied, &file, mark.clone(), *end),
-                Err(_) => (mark.start, Ok(())),
-            };
-            let at = written.0;
-            done = done.and_then(|end| written.1.map(|()| end));
-            if done.is_err() {
-                copied.state().mark(at..mark.end);
-                break;
+        let written = self.file_end(file, copied).and_then(|end| {
+            marks.iter().try_for_each(|mark| self.write_out(copied, file, mark.clone(), end))
+        });
+        match written {
+            Ok(()) => Ok(marks),
+            Err(error) => {
+                copied.state().mark_all(marks);
+                Err(error)
             }
         }
-        if done.is_err() {
-            let mut state = copied.state();
-            left.for_each(|mark| state.mark(mark));
-        }
-        done.map(drop)
     }
 
     /// Where the file ends, in bytes of the range.
@@ -418,14 +419,8 @@ impl Mapping {
         Ok(usize::try_from(len.saturating_sub(self.offset)).unwrap_or(usize::MAX))
     }
 
-    /// Writes a range to the file, which ends at `end` and is made no longer; says up to where that was done.
-    fn write_out(
-        &self,
-        copied: &Copied,
-        file: &File,
-        range: Range<usize>,
-        end: usize,
-    ) -> (usize, Result<()>) {
+    /// Writes a range to the file, which ends at `end` and is made no longer.
+    fn write_out(&self, copied: &Copied, file: &File, range: Range<usize>, end: usize) -> Result<()> {
         if range.end > end {
             self.lose(Loss::Truncated);
         }
@@ -437,26 +432,42 @@ impl Mapping {
             self.load(at, part);
             // Zeros in the place of a page of the temporary file that is gone must not get there.
             if matches!(self.lost(), Some(Loss::Io | Loss::NoSpace)) {
-                return (at, self.check(&copied.path));
+                return self.check(&copied.path);
             }
-            if let Err(error) = sys::write_all_at(file, part, self.offset + at as u64) {
-                return (at, Err(Error::io("write", &copied.path, error)));
-            }
+            sys::write_all_at(file, part, self.offset + at as u64)
+                .map_err(|error| Error::io("write", &copied.path, error))?;
             at += part.len();
         }
-        (at, Ok(()))
+        Ok(())
     }
 
     /// As `flush`, for a file that is not mapped: writes back, and syncs.
     ///
     /// # Errors
-    /// Those of [`write_back`](Self::write_back), and of the sync.
+    /// Those of [`write_back`](Self::write_back), and of the sync: what this call has written is still to be written then. What an
+    /// earlier one has is lost.
     pub(crate) fn flush_copied(&self, ranges: impl Iterator<Item = Range<usize>>) -> Result<()> {
         let (Some(copied), Some(file)) = (&self.copied, self.file()) else { return Ok(()) };
-        for range in ranges {
-            self.write_back_part(&range)?;
+        let mut unsynced = copied.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = Vec::new();
+        let flush = || {
+            for range in ranges {
+                written.extend(self.write_marked(copied, &file, &range)?);
+            }
+            sys::sync_data(&file).map_err(|error| {
+                if *unsynced {
+                    self.lose_unsynced(&error);
+                }
+                Error::io("fdatasync", &copied.path, error)
+            })
+        };
+        if let Err(error) = flush() {
+            // A system that forgets what it could not sync gets it once more.
+            copied.state().mark_all(written);
+            return Err(error);
         }
-        sys::sync_data(&file).map_err(|error| Error::io("fdatasync", &copied.path, error))?;
+        *unsynced = false;
+        drop(unsynced);
         if self.file_end(&file, copied)? < self.live() {
             self.lose(Loss::Truncated);
         }

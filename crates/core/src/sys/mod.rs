@@ -74,10 +74,21 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Gives `from` the name `to` in two steps; `EEXIST` if something has it.
+///
+/// Where there are no links either (FUSE, some network disks) a file that gets the name between the two is replaced. To
+/// take the name first would be safe from that, and leave an empty file when the process is killed.
 #[cfg(unix)]
 fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
-    fault::point("link")?;
-    std::fs::hard_link(from, to)?;
+    match fault::point("link").and_then(|()| std::fs::hard_link(from, to)) {
+        Err(error) if matches!(error_name(&error), "EPERM" | "ENOSYS" | "ENOTSUP") => {
+            return match std::fs::symlink_metadata(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => rename(from, to),
+                Err(error) => Err(error),
+            };
+        }
+        done => done?,
+    }
     fault::point("unlink")?;
     match std::fs::remove_file(from) {
         // Somebody has done it for us, who took this process for a dead one.

@@ -280,6 +280,8 @@ fn a_refused_write_is_an_error_and_tried_again() {
         listen(None);
         assert_eq!(outcome(&flushed), "ENOSPC", "{refused}");
     }
+    // The system may have forgotten what it did not sync, and thrown it away.
+    fs::write(&path, vec![9; 3 * MIB]).unwrap();
     array.flush().unwrap();
     let now = fs::read(&path).unwrap();
     assert!([0, MIB, 2 * MIB].into_iter().all(|at| now[at] == 0));
@@ -292,6 +294,24 @@ fn a_refused_write_is_an_error_and_tried_again() {
     assert_eq!(outcome(&written), "ENOSPC");
     assert_eq!(ended.unwrap_err().raw_os_error(), Some(ENOSPC));
     assert_eq!(outcome(&array.lease()), "ERR_CLOSED");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_written_before_a_sync_that_fails_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let array = open(&file(&folder, "a", 1000), Mode::ReadWrite);
+    for (write_back, expected) in [(false, "opens"), (true, "ERR_MAPPING_LOST")] {
+        one(&array, 5, 0).unwrap();
+        if write_back {
+            array.write_back().unwrap();
+        }
+        listen(Some(refusing("fdatasync", EIO, 1)));
+        let flushed = array.flush();
+        listen(None);
+        assert_eq!(outcome(&flushed), "EIO");
+        assert_eq!(outcome(&array.flush()), expected);
+    }
 }
 
 #[test]

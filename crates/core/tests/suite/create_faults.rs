@@ -20,13 +20,14 @@ use crate::support;
 const VICTIM: &str = "MMAP_NDARRAY_TEST_VICTIM";
 
 /// What these numbers mean everywhere (as far as the calls that get them exist).
+const EPERM: i32 = 1;
 const EINVAL: i32 = 22;
 const EOPNOTSUPP: i32 = 95;
 const EIO: i32 = if cfg!(windows) { 1117 } else { 5 };
 const ENOSPC: i32 = if cfg!(windows) { 112 } else { 28 };
 
 /// What the file system has to offer.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Way {
     /// What is there: files without names on Linux.
     Best,
@@ -34,6 +35,8 @@ enum Way {
     Named,
     /// Nor exclusive renames, nor reserved space.
     Plain,
+    /// Nor hard links.
+    Bare,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +59,7 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (w, way) in [Way::Best, Way::Named, Way::Plain].into_iter().enumerate() {
+    for (w, way) in [Way::Best, Way::Named, Way::Plain, Way::Bare].into_iter().enumerate() {
         for (f, format) in [Format::Npy, Format::Mmap, Format::Raw].into_iter().enumerate() {
             for (b, blocks) in [true, false].into_iter().enumerate() {
                 // Each route meets each of the others.
@@ -127,8 +130,9 @@ impl Case {
             at(passed, call)?;
             match call {
                 "O_TMPFILE" if self.way != Way::Best => Err(io::Error::from_raw_os_error(EINVAL)),
-                "rename exclusive" if self.way == Way::Plain => Err(io::Error::from_raw_os_error(EINVAL)),
-                "fallocate" if self.way == Way::Plain => Err(io::Error::from_raw_os_error(EOPNOTSUPP)),
+                "rename exclusive" if self.way >= Way::Plain => Err(io::Error::from_raw_os_error(EINVAL)),
+                "fallocate" if self.way >= Way::Plain => Err(io::Error::from_raw_os_error(EOPNOTSUPP)),
+                "link" if self.way == Way::Bare => Err(io::Error::from_raw_os_error(EPERM)),
                 _ => Ok(()),
             }
         })
@@ -313,6 +317,25 @@ fn a_refusal_at_any_step_leaves_the_old_file_and_nothing_else() {
     }
     writeln!(io::stderr(), "refused {refusals} times").unwrap();
     assert!(refusals >= 400, "{refusals}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_existing_file_stays_whatever_the_file_system_has_to_offer() {
+    for case in cases().into_iter().filter(|case| !case.overwrite) {
+        let folder = TempDir::new().unwrap();
+        let scene = case.prepare(folder.path(), b"");
+        let real = scene.target.clone();
+        listen(Some(case.listener(move |_, call| {
+            // Somebody makes one meanwhile.
+            if call == "fsync" { fs::write(&real, "theirs") } else { Ok(()) }
+        })));
+        let made = case.create(&scene.target);
+        listen(None);
+        assert_eq!(made.unwrap_err().code(), "EEXIST", "{case:?}");
+        assert_eq!(fs::read(&scene.target).unwrap(), b"theirs", "{case:?}");
+        assert_eq!(scene.left("refused"), 0, "{case:?}");
+    }
 }
 
 #[cfg(unix)]
