@@ -9,6 +9,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { nodePath, OTHER_NODES, specsBut } from './nodes.mjs'
+import { suite } from './suite.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
@@ -57,6 +58,7 @@ if (unknown.length > 0) {
 }
 
 const specs = specsBut(EXEMPT)
+const cwd = suite()
 const others = OTHER_NODES.filter((version) => /^2[024]\./.test(version)).map(nodePath)
 const nodes = [process.execPath, ...others.filter((path) => existsSync(path))]
 
@@ -64,6 +66,7 @@ for (const backing of backings) {
   for (const node of nodes) {
     console.log(`# backing ${backing}, ${node}`)
     const child = spawn(node, ['node_modules/ava/entrypoints/cli.mjs', '--tap', ...specs], {
+      cwd,
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, MMAP_NDARRAY_BACKING: backing, ...BACKINGS[backing] },
     })

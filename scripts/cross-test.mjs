@@ -24,6 +24,7 @@ import { pathToFileURL } from 'node:url'
 import { CORES, NODES } from './cross-nodes.mjs'
 import { built, CROSS, recordRow, run } from './cross-tools.mjs'
 import { PLATFORMS } from './platforms.mjs'
+import { compile } from './suite.mjs'
 
 const SKIPPED = 77
 /** No spec takes longer, in milliseconds, however slow the emulator; and no core, which is built in that time as well. */
@@ -47,13 +48,12 @@ const HERE_ONLY = [
 
 const { binaryName } = JSON.parse(readFileSync('package.json', 'utf8')).napi
 
-/** The specs as JavaScript: no loader for TypeScript exists for every platform. */
-function compile() {
+/** No loader for TypeScript exists for every platform. */
+function compiled() {
   const out = join(CROSS, `js-${process.pid}`)
   rmSync(out, { recursive: true, force: true })
   process.on('exit', () => rmSync(out, { recursive: true, force: true }))
-  const flags = ['--noEmit', 'false', '--rootDir', '.', '--outDir', out]
-  return run('npx', ['tsc', '-p', 'tsconfig.json', ...flags]) ? out : undefined
+  return compile(out) ? out : undefined
 }
 
 /** A copy of the project in which `ava` is scripts/specs.mjs and the binary is that of the platform. */
@@ -192,7 +192,7 @@ for (const name of rows) {
     record('platforms', name, entry)
     continue
   }
-  js ??= compile()
+  js ??= compiled()
   if (!js) process.exit(1)
   const result = await specs(name, node, js, only)
   ran += 1

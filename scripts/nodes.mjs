@@ -28,12 +28,12 @@ const OF_ANY_NODE = {
   'package.spec.ts': 'the package',
 }
 
-/** The specs but those that a table names; throws where it names one that is not there. */
+/** The specs but those that a table names, compiled (suite.mjs); throws where it names one that is not there. */
 export function specsBut(table) {
   const gone = Object.keys(table).filter((name) => !existsSync(`__test__/${name}`))
   if (gone.length > 0) throw new Error(`left out, and not there: ${gone.join(', ')}`)
   const all = readdirSync('__test__').filter((name) => name.endsWith('.spec.ts'))
-  return all.filter((name) => !(name in table)).map((name) => `__test__/${name}`)
+  return all.filter((name) => !(name in table)).map((name) => `__test__/${name.replace(/ts$/, 'js')}`)
 }
 
 /** What runs on the other versions. */

@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SKIPPED } from './nightly.mjs'
 import { nodePackage, nodePath, OTHER_NODES, specsOfNodes } from './nodes.mjs'
+import { suite } from './suite.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
@@ -21,12 +22,13 @@ const totals = { passed: 0, failed: 0, skipped: 0 }
 const broken = []
 
 /** Runs a command, shows its output, calls `line` with each line of its standard output, and gives its exit code. */
-function run(title, command, args, { line = () => {}, env = {} } = {}) {
+function run(title, command, args, { line = () => {}, env = {}, cwd = '.' } = {}) {
   console.log(`\n== ${title}: ${[command, ...args].join(' ')}`)
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
+      cwd,
       shell: process.platform === 'win32',
     })
     let rest = ''
@@ -109,7 +111,7 @@ async function fuzz() {
 }
 
 /** A run that counts its tests in TAP. */
-async function tapTests(title, command, args) {
+async function tapTests(title, command, args, options = {}) {
   let counted = 0
   const line = (text) => {
     const found = /^(not )?ok \d+ - .*?( # (SKIP|TODO).*)?$/.exec(text)
@@ -117,12 +119,14 @@ async function tapTests(title, command, args) {
     counted += 1
     totals[found[2] ? 'skipped' : found[1] ? 'failed' : 'passed'] += 1
   }
-  await check(title, command, args, { line })
+  await check(title, command, args, { ...options, line })
   if (counted === 0) broken.push(`${title} ran nothing`)
 }
 
-const avaTests = (node, version, ...specs) =>
-  tapTests(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap', ...specs])
+const avaTests = (node, version, specs = [], cwd = '.') =>
+  tapTests(`ava on Node.js ${version}`, node, ['node_modules/ava/entrypoints/cli.mjs', '--tap', ...specs], {
+    cwd,
+  })
 
 const before = GENERATED.map(fingerprint)
 await check('build', 'npm', ['run', '--silent', 'build'])
@@ -212,10 +216,14 @@ await cargoTests()
 await fuzz()
 await otherMachine()
 await avaTests(process.execPath, process.versions.node)
+// What follows repeats most of it.
+const compiled = suite()
 for (const version of OTHER_NODES) {
   const name = `node-${version}`
   if (await setUp(name, ['npm', ...into(name), `${nodePackage}@${version}`])) {
-    await avaTests(nodePath(version), version, ...(whole ? [] : specsOfNodes()))
+    await (whole
+      ? avaTests(nodePath(version), version)
+      : avaTests(nodePath(version), version, specsOfNodes(), compiled))
   } else {
     totals.skipped += 1
   }
