@@ -142,6 +142,7 @@ impl DynMmapArray {
     }
 
     fn restate(&mut self, header: Header, growable: Option<Growable>) {
+        self.mapping.follow(&header);
         self.mapping.set_live(header.data_len());
         for earlier in &self.earlier {
             if let Some(earlier) = earlier.upgrade() {
@@ -254,10 +255,12 @@ impl DynMmapArray {
         let mut attempt = 0;
         let (text, len) = loop {
             // The same before and after: it was not being written, and the length belongs to it.
-            let text = read_text(&file, &self.header, &self.path)?;
+            let read =
+                || read_text(&file, &self.header).map_err(|error| Error::io("read", &self.path, error));
+            let text = read()?;
             let len = file.metadata().map_err(|error| Error::io("fstat", &self.path, error))?.len();
             attempt += 1;
-            if attempt == ATTEMPTS || read_text(&file, &self.header, &self.path)? == text {
+            if attempt == ATTEMPTS || read()? == text {
                 break (text, len);
             }
         };
