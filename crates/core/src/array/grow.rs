@@ -196,6 +196,9 @@ impl DynMmapArray {
     /// Gives the array `n` rows: new ones are zeros; where there are fewer, the file becomes shorter, and pointers to what is
     /// gone read zeros.
     ///
+    /// On Windows the header says so at once, and the file becomes shorter when its last mapping is gone; a raw file cannot
+    /// (`EBUSY`).
+    ///
     /// # Errors
     /// Those of [`begin_resize`](Self::begin_resize), [`Growth::write_zeros`] and [`Growth::commit`]; file and array are as
     /// they were.
