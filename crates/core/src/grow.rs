@@ -230,6 +230,9 @@ impl Growth {
         let end = self.old.end();
         if len == end {
             Ok(())
+        } else if self.is_raw() && self.mapping.owes(&self.old, len) {
+            // Ours: what an append that failed could not take back.
+            Ok(())
         } else if self.is_raw() {
             Err(Error::outdated(
                 path,
@@ -395,6 +398,7 @@ impl Growth {
             return Err(error);
         }
         self.begun = AtomicBool::new(false);
+        self.mapping.follow(&self.new);
         let growable = Growable { text: std::mem::take(&mut self.text), ..self.growable.clone() };
         Ok(Grown { header: self.new.clone(), growable, mapping })
     }

@@ -142,7 +142,6 @@ impl DynMmapArray {
     }
 
     fn restate(&mut self, header: Header, growable: Option<Growable>) {
-        self.mapping.follow(&header);
         self.mapping.set_live(header.data_len());
         for earlier in &self.earlier {
             if let Some(earlier) = earlier.upgrade() {
@@ -247,6 +246,7 @@ impl DynMmapArray {
         } else {
             self.mapping.restore().map_err(|error| Error::io("mmap", &self.path, error))?;
         }
+        self.mapping.follow(&header);
         self.restate(header, None);
         Ok(true)
     }
@@ -284,6 +284,8 @@ impl DynMmapArray {
         let one = self.header.resized(growable.axis, 1, growable.order)?.data_len();
         let len = file.metadata().map_err(|error| Error::io("fstat", &self.path, error))?.len();
         match len.saturating_sub(self.header.data_offset()).checked_div(one) {
+            // No rows: what an append that failed could not take back.
+            Some(_) if self.mapping.owes(&self.header, len) => same(),
             Some(rows) => self.header.resized(growable.axis, rows, growable.order),
             None => same(),
         }

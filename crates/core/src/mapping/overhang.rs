@@ -75,6 +75,13 @@ impl Mapping {
         }
     }
 
+    /// Whether the `len` bytes of a raw file are what was [owed](Self::owe), so that no row is behind the array of `header`.
+    pub(crate) fn owes(&self, header: &Header, len: u64) -> bool {
+        let backing = self.backing();
+        let owed = backing.overhang.as_ref().map(|overhang| overhang.owed());
+        owed.is_some_and(|owed| owed.as_ref().is_some_and(|owed| owed.header == *header && owed.len == len))
+    }
+
     /// The array of the file is that of `header` now: what is owed changes with it. A raw file has the length that was taken.
     pub(crate) fn follow(&self, header: &Header) {
         if let Some(overhang) = &self.backing().overhang {
