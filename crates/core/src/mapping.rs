@@ -157,7 +157,7 @@ struct Backing {
     stamp: Stamp,
     /// Held while the file's lock is: the last holder, among mappings of one open file, is to give it back.
     lock: Option<Arc<()>>,
-    /// What is to be cut off the file by the last of its mappings; `None` after `retire`.
+    /// What is to be cut off the file by the last of its mappings; `None` after `retire`, and where nothing changes its length.
     overhang: Option<Arc<Overhang>>,
 }
 
@@ -172,7 +172,8 @@ impl Mapping {
         let stamp = Stamp::of(&file, path)?;
         let lock = locked.then(Arc::default);
         let file = Arc::new(file);
-        let overhang = Some(Overhang::new(&file));
+        // Only such a mapping changes the length of its file; others may get another file.
+        let overhang = (wanted.mode == Mode::ReadWrite).then(|| Overhang::new(&file));
         let backing = Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang };
         Self::own(backing, wanted, path)
     }
@@ -703,7 +704,7 @@ impl Mapping {
             if let Err(error) = unsafe { sys::reserve_view(start, len) } {
                 region.give_up();
                 backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
-                backing.file = None;
+                (backing.file, backing.overhang) = (None, None);
                 return Err(error);
             }
         }
