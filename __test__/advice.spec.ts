@@ -141,7 +141,8 @@ test('the options of prefetch are checked', async (t) => {
 
 test('the promises need the event loop', async (t) => {
   const a = openSync(make(t))
-  for (const work of [a.prefetch(), a.residency()]) {
+  for (const begin of [() => a.prefetch(), () => a.residency()]) {
+    const work = begin()
     t.true(await isPending(work))
     await work
   }

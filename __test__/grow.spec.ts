@@ -43,6 +43,8 @@ import {
 
 const SEED = 20_260_730
 const linux = process.platform === 'linux'
+/** A file that is mapped is made no shorter there: see windows.spec.ts. */
+const windows = process.platform === 'win32'
 
 const ramp = (length: number, first = 0) => Float64Array.from({ length }, (_, i) => first + i)
 const path = (t: ExecutionContext, name = 'a.npy') => join(folder(t), name)
@@ -103,18 +105,17 @@ for (const [name, rows, added] of FORMS) {
       for (const sync of [true, false]) {
         const file = path(t)
         const start = { data: ramp(6, 10), shape: [3, 2] }
-        const a = createSync(file, start)
-        const f = createSync(file, { ...start, data: ramp(6, 10) }, { order, overwrite: true })
+        const f = createSync(file, start, { order })
         // In Fortran order the last axis grows, so that rows are columns.
         const own = order === 'C' ? f : openTransposed(t, file)
         if (sync) own.appendSync(order === 'C' ? rows : transposed(rows))
         else t.is(await own.append(order === 'C' ? rows : transposed(rows)), undefined)
-        const all = [...(a.toArray() as number[][]), ...added]
+        const all = [[10, 11], [12, 13], [14, 15], ...added]
         t.deepEqual(order === 'C' ? own.toArray() : own.T.toArray(), all)
         t.deepEqual(own.copy().toArray(), own.toArray())
         const again = openSync(own.path, { strict: true })
         t.deepEqual(again.toArray(), own.toArray())
-        for (const array of [a, f, own, again]) array.close()
+        for (const array of [f, own, again]) array.close()
       }
     }
   })
@@ -255,12 +256,16 @@ test('resize: zeros, then shorter; views of what is gone say so, and nothing is 
     t.deepEqual([a.shape, a.get(2999, 2), a.get(3000, 0), a.get(3999, 2)], [[4000, 3], 8999, 0, 0])
     const [old, tail, data] = [a.viewMut(), a.slice('3000:'), elementsOf(a as MmapArray<'float64'>)]
     for (let at = 0; at < data.length; at++) data.set(at, 7)
+    const size = (rows: number) => 24 * rows + { npy: 128, mmap: 64, raw: 0 }[format]
+    if (windows && format === 'raw') {
+      t.is(await code(() => a.resizeSync(10)), 'EBUSY')
+      t.deepEqual([a.shape, old.get(3999, 2), statSync(a.path).size], [[4000, 3], 7, size(4000)])
+      a.close()
+      continue
+    }
     a.resizeSync(10)
-    t.deepEqual([a.shape, a.data.length, statSync(a.path).size], [
-      [10, 3],
-      30,
-      format === 'raw' ? 240 : format === 'npy' ? 368 : 304,
-    ] as never)
+    t.deepEqual([a.shape, a.data.length], [[10, 3], 30])
+    if (!windows) t.is(statSync(a.path).size, size(10))
     for (const work of [
       () => tail.get(0, 0),
       () => old.set(3000, 0, 1),
@@ -284,6 +289,7 @@ test('resize: zeros, then shorter; views of what is gone say so, and nothing is 
     t.deepEqual(a.toArray(), [[1, 2, 3]])
     t.false(a.lost)
     a.close()
+    t.is(statSync(a.path).size, size(1))
   }
 })
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
@@ -392,8 +398,12 @@ test('somebody else: another file at the path, another length, a file that was c
   t.is(await code(() => a.append(5)), 'ERR_STALE')
   t.true(a.refresh())
   t.deepEqual(a.toArray(), [0, 1, 2, 3, 4])
-  truncateSync(file, statSync(file).size - 1)
-  t.is(await code(() => a.append(5)), 'ERR_MAPPING_LOST')
+  const cut = () => truncateSync(file, statSync(file).size - 1)
+  if (windows) t.throws(cut)
+  else {
+    cut()
+    t.is(await code(() => a.append(5)), 'ERR_MAPPING_LOST')
+  }
   t.notThrows(() => a.close(), 'it was told before')
   b.close()
   const c = createSync(file, ramp(3), { overwrite: true })
@@ -507,9 +517,11 @@ for (const format of ['npy', 'mmap', 'raw'] as const) {
     a.refresh()
     t.deepEqual([a.shape[0], a.lost], [20_000, false])
     t.deepEqual(a.pick(19_999).toArray(), [19_999, 19_999, -19_999])
-    await writer.call('kept.a.resizeSync(5)')
-    t.true(a.refresh())
-    t.deepEqual([a.shape, a.get(4, 2)], [[5, 3], -4])
+    const fewer = await code(() => writer.call('kept.a.resizeSync(5)'))
+    const isCut = !(windows && format === 'raw')
+    t.is(fewer, isCut ? 'nothing' : 'EBUSY')
+    t.is(a.refresh(), isCut)
+    t.deepEqual([a.shape, a.get(4, 2)], [[isCut ? 5 : 20_000, 3], -4])
     a.close()
   })
 }
@@ -556,12 +568,11 @@ test(`random lengths, rows and readers, against a model; seed ${SEED}`, async (t
           else await a.append(source(added), { durable: one.durable })
           model = [...model, ...added]
         } else if ('resize' in one) {
-          if (one.sync) a.resizeSync(one.resize)
-          else await a.resize(one.resize)
-          const zeros = Array.from({ length: Math.max(0, one.resize - model.length) }, () =>
-            Array(width).fill(0),
-          )
-          model = [...model.slice(0, one.resize), ...zeros]
+          const rows = Math.max(one.resize, windows && format === 'raw' ? model.length : 0)
+          if (one.sync) a.resizeSync(rows)
+          else await a.resize(rows)
+          const zeros = Array.from({ length: Math.max(0, rows - model.length) }, () => Array(width).fill(0))
+          model = [...model.slice(0, rows), ...zeros]
         } else if ('store' in one) {
           // Through a typed array that was there from the start, where it still is of the file.
           const at = one.store % held.length
@@ -580,8 +591,8 @@ test(`random lengths, rows and readers, against a model; seed ${SEED}`, async (t
       }
       if (model.length > 0) t.deepEqual(own(), model)
       t.false(a.lost)
-      a.close()
       b.close()
+      a.close()
       const again = openSync(file, {
         ...raw,
         ...(format === 'raw' && { shape: shape(model.length) }),

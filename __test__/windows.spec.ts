@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { create, createSync, openSync } from 'mmap-ndarray'
-import { folder, listOf, refusal, runScript } from './helpers.js'
+import { collect, folder, listOf, refusal, runScript, worker } from './helpers.js'
 
 const windows = process.platform === 'win32' ? test : test.skip
 
@@ -113,20 +113,117 @@ windows('a view saved over its own file: so too', async (t) => {
   t.deepEqual(readdirSync(join(path, '..')), ['a.npy'])
 })
 
+for (const format of ['npy', 'mmap'] as const) {
+  windows(`${format}: what becomes shorter has a shorter header at once, and is cut by close`, async (t) => {
+    const path = join(folder(t), 'a')
+    const start = format === 'npy' ? 128 : 64
+    const a = createSync(path, { shape: [1e5], dtype: 'float64', fill: 1 }, { format })
+    await a.resize(10)
+    const reader = openSync(path, { format })
+    t.deepEqual([reader.length, statSync(path).size], [10, start + 800_000])
+    reader.close()
+    // Over what is left there: zeros, rows, and more than there was.
+    await a.resize(20_000)
+    t.deepEqual([a.get(9), a.sumSync()], [1, 10])
+    a.appendSync(new Float64Array(1e5).fill(2))
+    t.deepEqual([a.length, a.sumSync(), statSync(path).size], [120_000, 200_010, start + 960_000])
+    a.resizeSync(5)
+    a.appendSync([3, 4])
+    const { data } = a
+    const there = worker(t)
+    await there.call('kept.a = m.attachSync(x)', a.toHandle())
+    a.close()
+    t.deepEqual([data.length, statSync(path).size], [0, start + 960_000])
+    await there.call('kept.a.close()')
+    t.is(statSync(path).size, start + 56)
+    const again = openSync(path, { strict: true, format })
+    t.deepEqual(again.toArray(), [1, 1, 1, 1, 1, 3, 4])
+    again.close()
+  })
+}
+
+windows('what becomes shorter is cut when it is forgotten', async (t) => {
+  const path = ones(t)
+  ;(() => openSync(path, { mode: 'r+' }).resizeSync(10))()
+  t.is(statSync(path).size, 800_128)
+  await collect()
+  t.is(statSync(path).size, 208)
+})
+
+windows('an append that fails leaves nothing behind once the file is closed', async (t) => {
+  for (const format of ['npy', 'raw'] as const) {
+    const path = join(folder(t), 'a')
+    const a = createSync(path, { shape: [3, 1000], dtype: 'float64', fill: 1 }, { format })
+    const { size } = statSync(path)
+    const data = new Float64Array(3_000_000)
+    const done = a.append({ data, shape: [3000, 1000] })
+    // Between the first block and the last one.
+    while (statSync(path).size === size) await new Promise((resolve) => setImmediate(resolve))
+    structuredClone(data.buffer, { transfer: [data.buffer] })
+    await t.throwsAsync(done, { code: 'ERR_INVALID_STATE' })
+    t.deepEqual([a.refresh(), a.shape, a.sumSync()], [false, [3, 1000], 3000])
+    a.close()
+    t.is(statSync(path).size, size)
+  }
+})
+
+windows('an append that failed can be done again', async (t) => {
+  for (const format of ['npy', 'raw'] as const) {
+    const path = join(folder(t), 'a')
+    const a = createSync(path, { shape: [3, 1000], dtype: 'float64', fill: 1 }, { format })
+    const { size } = statSync(path)
+    const data = new Float64Array(3_000_000)
+    const done = a.append({ data, shape: [3000, 1000] })
+    while (statSync(path).size === size) await new Promise((resolve) => setImmediate(resolve))
+    structuredClone(data.buffer, { transfer: [data.buffer] })
+    await t.throwsAsync(done, { code: 'ERR_INVALID_STATE' })
+    await a.append({ data: new Float64Array(3_000_000).fill(2), shape: [3000, 1000] })
+    t.deepEqual([a.shape, a.sumSync()], [[3003, 1000], 6_003_000])
+    a.close()
+    t.is(statSync(path).size, size + 24e6)
+  }
+})
+
 windows('a file that another array has open is not cut: a header says less, raw is EBUSY', async (t) => {
   const path = ones(t)
   const [a, other] = [openSync(path, { mode: 'r+' }), openSync(path)]
   await a.resize(10)
   t.deepEqual(a.shape, [10])
   t.is(other.get(99_999), 1)
+  a.close()
   t.is(statSync(path).size, 800_128)
+  t.true(other.refresh())
+  t.deepEqual(other.shape, [10])
+  other.close()
+  // Bytes behind the array, as a killed append leaves them: the next one sees to them.
+  t.throws(() => openSync(path, { strict: true }), { code: 'ERR_TRAILING_DATA' })
+  const next = openSync(path, { mode: 'r+' })
+  next.appendSync([2])
+  next.close()
+  t.is(statSync(path).size, 128 + 88)
   const raw = { format: 'raw', dtype: 'int8' } as const
   const bare = join(path, '..', 'a.raw')
   writeFileSync(bare, new Uint8Array(1000))
-  const [b, holder] = [openSync(bare, { ...raw, mode: 'r+' }), openSync(bare, raw)]
-  t.is((await refusal((sync) => b[`resize${sync}` as 'resize'](10))).code, 'EBUSY')
-  t.deepEqual([b.shape, statSync(bare).size], [[1000], 1000])
-  for (const array of [a, other, b, holder]) array.close()
+  const b = openSync(bare, { ...raw, mode: 'r+' })
+  for (const holder of [undefined, openSync(bare, raw)]) {
+    t.is((await refusal((sync) => b[`resize${sync}` as 'resize'](10))).code, 'EBUSY')
+    t.deepEqual([b.shape, statSync(bare).size], [[1000], 1000])
+    holder?.close()
+  }
+  b.close()
+})
+
+windows('rows that somebody else has appended meanwhile are not cut off', async (t) => {
+  const path = ones(t)
+  const [a, b] = [openSync(path, { mode: 'r+' }), openSync(path, { mode: 'r+', mmap: false })]
+  a.resizeSync(10)
+  t.true(b.refresh())
+  b.appendSync(Float64Array.of(7, 8))
+  b.close()
+  a.close()
+  const now = openSync(path)
+  t.deepEqual([now.length, now.get(9), now.get(11)], [12, 1, 8])
+  now.close()
 })
 
 windows(

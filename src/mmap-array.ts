@@ -234,7 +234,8 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   /**
    * Gives the array `n` rows along the growth axis. New ones are zeros, with the disk space behind them; with fewer the file
-   * becomes shorter: views of what is gone throw ERR_OUT_OF_RANGE, typed arrays of it read zeros.
+   * becomes shorter: views of what is gone throw ERR_OUT_OF_RANGE, typed arrays of it read zeros. On Windows the file becomes
+   * shorter when it is closed, and a raw file cannot: EBUSY.
    *
    * Rejects as `append` does, and with ERR_OUT_OF_RANGE for an `n` that is no integer from 0 on.
    */

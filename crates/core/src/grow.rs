@@ -7,6 +7,9 @@
 //! way round: first the header, then the file. A raw file has no header, its length is the array: it is set first, in one
 //! call, and the rows follow. Killed between the two it has the new length, and zeros for rows that were not written yet.
 //!
+//! Windows makes no file shorter that is mapped. There the header alone becomes shorter, and the file when its last mapping
+//! is gone ([`Mapping::owe`]); a raw file, which has none, keeps its length (`EBUSY`).
+//!
 //! A power loss may bring the header to the disk before the rows, unless the caller asks for them to be durable: then the
 //! rows are synced before the header is written, and the header after.
 //!
@@ -31,7 +34,7 @@
 //! Past 400 lines, of which every tenth is about what is promised: the steps of a growth have to be read in one piece.
 
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +53,7 @@ use crate::sys;
 /// Bytes that one write cannot leave half done: a page of the smallest size there is.
 const PAGE: usize = 4096;
 /// Bytes of zeros written at a time.
-const ZEROS: [u8; PAGE] = [0; PAGE];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 /// Addresses kept ahead when an array outgrows its mapping, at least; as many as it has where that is more.
 const LEAST_RESERVE: u64 = 64 << 20;
 
@@ -80,12 +83,10 @@ impl Growable {
         if matches!(header.format(), Format::Safetensors | Format::Npz) {
             return refused("its file holds others as well");
         }
-        let text = read_text(file, header, path)?;
+        let text = read_text(file, header).map_err(|error| Error::io("read", path, error))?;
         if header.format() != Format::Raw {
             // It is read again, and may have become another since the array was opened.
-            let request = Request { format: Some(header.format()), ..Request::default() };
-            let now = format::read(&mut Cursor::new(&text), u64::MAX, &request).map_err(|e| e.at(path))?;
-            if now != *header {
+            if !says(&text, header).map_err(|e| e.at(path))? {
                 return Err(header_changed(path));
             }
         }
@@ -116,20 +117,19 @@ fn header_changed(path: &Path) -> Error {
 }
 
 /// The bytes of the file before the elements, which its format has a header in.
-pub(crate) fn read_text(file: &File, header: &Header, path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_text(file: &File, header: &Header) -> io::Result<Vec<u8>> {
     let len = if header.format() == Format::Raw { 0 } else { header.data_offset() };
     let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
     if !text.is_empty() {
-        fault::point("read")
-            .and_then(|()| sys::read_exact_at(file, &mut text, 0))
-            .map_err(|error| Error::io("read", path, error))?;
+        fault::point("read").and_then(|()| sys::read_exact_at(file, &mut text, 0))?;
     }
     Ok(text)
 }
 
-/// Bytes of the file up to the end of the array, which nobody else's elements share.
-fn end_of(header: &Header) -> u64 {
-    header.data_offset().saturating_add(header.data_len())
+/// Whether the bytes before the elements are those of the array that `header` describes.
+pub(crate) fn says(text: &[u8], header: &Header) -> Result<bool> {
+    let request = Request { format: Some(header.format()), ..Request::default() };
+    Ok(format::read(&mut Cursor::new(text), u64::MAX, &request)? == *header)
 }
 
 /// Addresses to keep behind an array of `len` bytes that has outgrown its mapping.
@@ -223,13 +223,17 @@ impl Growth {
         self.mapping.check(path)?;
         // Through the mapping, where the header is in a page of it: the same bytes without a call.
         let seen = self.mapping.header_before(self.growable.text.len());
-        if seen.map_or_else(|| read_text(&self.file, &self.old, path), Ok)? != self.growable.text {
+        let text = seen.map_or_else(|| read_text(&self.file, &self.old), Ok);
+        if text.map_err(|error| Error::io("read", path, error))? != self.growable.text {
             return Err(header_changed(path));
         }
-        let (end, is_raw) = (end_of(&self.old), self.old.format() == Format::Raw);
+        let end = self.old.end();
         if len == end {
             Ok(())
-        } else if is_raw {
+        } else if self.is_raw() && self.mapping.owes(&self.old, len) {
+            // Ours: what an append that failed could not take back.
+            Ok(())
+        } else if self.is_raw() {
             Err(Error::outdated(
                 path,
                 format!(
@@ -241,22 +245,30 @@ impl Growth {
             self.mapping.lose(Loss::Truncated);
             self.mapping.check(path)
         } else {
-            self.cut(end)
+            self.cut(&self.old, true)
         }
     }
 
-    fn cut(&self, end: u64) -> Result<()> {
-        match sys::cut(&self.file, end) {
-            // A system that does not cut mapped files leaves the rest, which is no part of the array.
-            Err(error) if cfg!(windows) && self.old.format() != Format::Raw && is_busy(&error) => Ok(()),
+    /// Cuts off what is behind the array of `header`. A system that does not do that while the file is mapped does it when
+    /// the file is not any more, if that `may_wait`.
+    fn cut(&self, header: &Header, may_wait: bool) -> Result<()> {
+        match sys::cut(&self.file, header.end()) {
+            Err(error) if may_wait && sys::is_mapped(&error) => {
+                self.mapping.owe(header, self.new.end());
+                Ok(())
+            }
             done => done.map_err(|error| Error::io("ftruncate", &self.path, error)),
         }
+    }
+
+    fn is_raw(&self) -> bool {
+        self.new.format() == Format::Raw
     }
 
     /// Bytes that are to be written.
     #[must_use]
     pub fn len(&self) -> u64 {
-        end_of(&self.new).saturating_sub(end_of(&self.old))
+        self.new.end().saturating_sub(self.old.end())
     }
 
     /// Whether there is nothing to be written.
@@ -274,7 +286,7 @@ impl Growth {
             return Ok(());
         }
         self.begun.store(true, Ordering::Relaxed);
-        sys::reserve_past(&self.file, end_of(&self.old), self.len())
+        sys::reserve_past(&self.file, self.old.end(), self.len())
             .map_err(|error| Error::io("fallocate", &self.path, error))
     }
 
@@ -310,15 +322,15 @@ impl Growth {
             )));
         }
         self.lengthen()?;
-        Ok(end_of(&self.old).saturating_add(offset))
+        Ok(self.old.end().saturating_add(offset))
     }
 
     /// A raw file has its new length before its rows: writing them would pass through every length between.
     fn lengthen(&self) -> Result<()> {
         self.begun.store(true, Ordering::Relaxed);
-        if self.new.format() == Format::Raw && !self.longer.swap(true, Ordering::Relaxed) {
+        if self.is_raw() && !self.longer.swap(true, Ordering::Relaxed) {
             self.reserve()?;
-            sys::set_len(&self.file, end_of(&self.new))
+            sys::set_len(&self.file, self.new.end())
                 .map_err(|error| Error::io("ftruncate", &self.path, error))?;
         }
         Ok(())
@@ -331,13 +343,22 @@ impl Growth {
     pub fn write_zeros(&self) -> Result<()> {
         let failed = |syscall| move |error| Error::io(syscall, &self.path, error);
         self.reserve()?;
+        let (from, end) = (self.old.end(), self.new.end());
+        let len = self.file.metadata().map_err(failed("fstat"))?.len();
         self.longer.store(true, Ordering::Relaxed);
-        sys::set_len(&self.file, end_of(&self.new)).map_err(failed("ftruncate"))?;
-        // Behind the end of a file its last page may hold what somebody has stored there through a mapping.
-        let from = end_of(&self.old);
-        let in_page = usize::try_from(from % PAGE as u64).unwrap_or_default();
-        let rest = usize::try_from(self.len()).unwrap_or(PAGE).min(PAGE - in_page);
-        sys::write_all_at(&self.file, ZEROS.get(..rest).unwrap_or_default(), from).map_err(failed("write"))
+        if len < end {
+            sys::set_len(&self.file, end).map_err(failed("ftruncate"))?;
+        }
+        // Behind the end of a file its last page may hold what somebody has stored there through a mapping; and where nothing
+        // could be cut off there are the rows of before.
+        let page = sys::page_size() as u64;
+        let rest = end.min(len.max(from - from % page + page));
+        for at in (from..rest).step_by(ZEROS.len()) {
+            let count = usize::try_from(rest - at).unwrap_or(usize::MAX);
+            sys::write_all_at(&self.file, ZEROS.get(..count).unwrap_or(&ZEROS), at)
+                .map_err(failed("write"))?;
+        }
+        Ok(())
     }
 
     /// The bytes of the header that become others.
@@ -362,14 +383,14 @@ impl Growth {
                 .and_then(|()| self.file.sync_data())
                 .map_err(|error| Error::io("fdatasync", &self.path, error))
         };
-        let shorter = end_of(&self.new) < end_of(&self.old);
+        let shorter = self.new.end() < self.old.end();
         if !shorter {
             self.lengthen()?;
             sync()?;
         }
         let written = self.write_header(&self.text).and_then(|()| {
             // Bytes behind the new end are no part of the array any more.
-            if shorter { self.cut(end_of(&self.new)) } else { Ok(()) }
+            if shorter { self.cut(&self.new, !self.is_raw()) } else { Ok(()) }
         });
         if let Err(error) = written.and_then(|()| sync()) {
             // It may be there or not; where it cannot be taken back, the next append finds another header than it knows.
@@ -377,6 +398,7 @@ impl Growth {
             return Err(error);
         }
         self.begun = AtomicBool::new(false);
+        self.mapping.follow(&self.new);
         let growable = Growable { text: std::mem::take(&mut self.text), ..self.growable.clone() };
         Ok(Grown { header: self.new.clone(), growable, mapping })
     }
@@ -407,12 +429,8 @@ impl Drop for Growth {
     fn drop(&mut self) {
         if self.begun.load(Ordering::Relaxed) {
             // Nobody is left to tell: the error that led here is on its way. Bytes that stay are trailing ones.
-            drop(self.cut(end_of(&self.old)));
+            drop(self.cut(&self.old, !self.is_raw() || self.longer.load(Ordering::Relaxed)));
         }
         self.mapping.release();
     }
-}
-
-fn is_busy(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(1224)
 }

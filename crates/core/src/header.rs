@@ -248,6 +248,12 @@ impl Header {
         self.data_len
     }
 
+    /// Bytes of the file up to the end of the array.
+    pub(crate) fn end(&self) -> u64 {
+        // Condition 3: no more than the file has.
+        self.data_offset.saturating_add(self.data_len)
+    }
+
     /// Bytes that [`offset`](Self::offset) and [`strides`](Self::strides) count: those of an element, or fewer.
     #[must_use]
     pub fn unit(&self) -> u64 {

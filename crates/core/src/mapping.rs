@@ -7,6 +7,7 @@
 //! it grows and ends, and what may be done with its pages meanwhile belong together, for they hold one lock.
 
 pub(crate) mod copied;
+mod overhang;
 mod place;
 pub(crate) mod private;
 
@@ -33,6 +34,7 @@ use crate::sys::View as Pages;
 use crate::sys::Zeros;
 use copied::Copied;
 pub use copied::write_back;
+use overhang::Overhang;
 use place::Place;
 
 /// A mapped byte range of a file, unmapped when dropped.
@@ -51,10 +53,10 @@ use place::Place;
 ///    must be acceptable to the reader.
 #[derive(Debug)]
 pub struct Mapping {
-    /// Dropped before the region: a guard must not outlive the addresses it looks after.
-    backing: Mutex<Backing>,
-    /// `None` for an empty range: there is nothing to map.
+    /// `None` for an empty range: there is nothing to map. Dropped before the backing: a file that is mapped may not be
+    /// made shorter.
     region: Option<Place>,
+    backing: Mutex<Backing>,
     /// Bytes of the array, and those kept behind it.
     len: usize,
     /// Byte of the file where the range starts.
@@ -155,6 +157,8 @@ struct Backing {
     stamp: Stamp,
     /// Held while the file's lock is: the last holder, among mappings of one open file, is to give it back.
     lock: Option<Arc<()>>,
+    /// What is to be cut off the file by the last of its mappings; `None` after `retire`, and where nothing changes its length.
+    overhang: Option<Arc<Overhang>>,
 }
 
 impl Mapping {
@@ -167,7 +171,10 @@ impl Mapping {
     pub(crate) fn new(file: File, locked: bool, wanted: Wanted, path: &Path) -> Result<Self> {
         let stamp = Stamp::of(&file, path)?;
         let lock = locked.then(Arc::default);
-        let backing = Backing { file: Some(Arc::new(file)), guarded: None, lost: None, stamp, lock };
+        let file = Arc::new(file);
+        // Only such a mapping changes the length of its file; others may get another file.
+        let overhang = (wanted.mode == Mode::ReadWrite).then(|| Overhang::new(&file));
+        let backing = Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang };
         Self::own(backing, wanted, path)
     }
 
@@ -186,8 +193,8 @@ impl Mapping {
         let backing = self.backing();
         match backing.file.clone() {
             Some(file) => {
-                let (stamp, lock) = (backing.stamp, backing.lock.clone());
-                Ok(Backing { file: Some(file), guarded: None, lost: None, stamp, lock })
+                let (stamp, lock, overhang) = (backing.stamp, backing.lock.clone(), backing.overhang.clone());
+                Ok(Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang })
             }
             None => Err(Error::Closed { path: path.to_path_buf() }),
         }
@@ -655,6 +662,8 @@ impl Mapping {
             }
             None => Ok(()),
         };
+        let overhang = backing.overhang.take_if(|_| replaced.is_ok()).and_then(Arc::into_inner);
+        let cut = overhang.map_or(Ok(()), |overhang| overhang.cut());
         // Closing the file would do it, but not while a flush holds it, or a duplicate of its handle (Windows).
         let last = backing.lock.take().and_then(Arc::into_inner);
         let unlocked = last.map_or(Ok(()), |()| sys::release(&file));
@@ -663,7 +672,7 @@ impl Mapping {
         if let Some(copied) = &self.copied {
             copied.end();
         }
-        written.and(unlocked)
+        written.and(cut).and(unlocked)
     }
 
     #[cfg(unix)]
@@ -710,11 +719,20 @@ impl Mapping {
             if let Err(error) = unsafe { sys::reserve_view(start, len) } {
                 region.give_up();
                 backing.lost = backing.guarded.take().as_ref().and_then(Registration::lost);
-                backing.file = None;
+                (backing.file, backing.overhang) = (None, None);
                 return Err(error);
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // For whoever took no lease.
+        copied::say(self.write_back());
+        // A guard must not outlive the addresses it looks after.
+        self.backing.get_mut().unwrap_or_else(PoisonError::into_inner).guarded = None;
     }
 }
 

@@ -195,6 +195,9 @@ impl DynMmapArray {
     /// Gives the array `n` rows: new ones are zeros; where there are fewer, the file becomes shorter, and pointers to what is
     /// gone read zeros.
     ///
+    /// On Windows the header says so at once, and the file becomes shorter when its last mapping is gone; a raw file cannot
+    /// (`EBUSY`).
+    ///
     /// # Errors
     /// Those of [`begin_resize`](Self::begin_resize), [`Growth::write_zeros`] and [`Growth::commit`]; file and array are as
     /// they were.
@@ -243,6 +246,7 @@ impl DynMmapArray {
         } else {
             self.mapping.restore().map_err(|error| Error::io("mmap", &self.path, error))?;
         }
+        self.mapping.follow(&header);
         self.restate(header, None);
         Ok(true)
     }
@@ -254,10 +258,12 @@ impl DynMmapArray {
         let mut attempt = 0;
         let (text, len) = loop {
             // The same before and after: it was not being written, and the length belongs to it.
-            let text = read_text(&file, &self.header, &self.path)?;
+            let read =
+                || read_text(&file, &self.header).map_err(|error| Error::io("read", &self.path, error));
+            let text = read()?;
             let len = file.metadata().map_err(|error| Error::io("fstat", &self.path, error))?.len();
             attempt += 1;
-            if attempt == ATTEMPTS || read_text(&file, &self.header, &self.path)? == text {
+            if attempt == ATTEMPTS || read()? == text {
                 break (text, len);
             }
         };
@@ -278,6 +284,8 @@ impl DynMmapArray {
         let one = self.header.resized(growable.axis, 1, growable.order)?.data_len();
         let len = file.metadata().map_err(|error| Error::io("fstat", &self.path, error))?.len();
         match len.saturating_sub(self.header.data_offset()).checked_div(one) {
+            // No rows: what an append that failed could not take back.
+            Some(_) if self.mapping.owes(&self.header, len) => same(),
             Some(rows) => self.header.resized(growable.axis, rows, growable.order),
             None => same(),
         }

@@ -100,7 +100,7 @@ extern "C" fn write_back_at_exit() {
 }
 
 /// Tells whoever runs the program of stores that did not get to the file, where no call is left to fail.
-fn say(written: Result<()>) {
+pub(super) fn say(written: Result<()>) {
     if let Err(error) = written {
         eprintln!("mmap-ndarray: what was stored is lost: {error}");
     }
@@ -472,13 +472,6 @@ impl Mapping {
             self.lose(Loss::Truncated);
         }
         Ok(())
-    }
-}
-
-impl Drop for Mapping {
-    /// For whoever took no lease.
-    fn drop(&mut self) {
-        say(self.write_back());
     }
 }
 

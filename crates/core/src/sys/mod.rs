@@ -32,10 +32,10 @@ pub(crate) use os::{Access, View, make_private, reserve_view};
 pub(crate) use os::{Access, flush, map_over, replace_with_zeros};
 pub(crate) use os::{
     Folder, MAPS_PAST_END, advise, allow_holes, cut, file_metadata, forget, granularity, has_name, identity,
-    identity_at, is_sparse, keep_access_list, keep_owner, link, lock, metadata, never_wait, open_unnamed,
-    owner_only, page_size, populate, prefer_large_pages, raw_file, read_exact_at, read_up_to, release, remap,
-    remove_abandoned, rename_new, reserve, reserve_past, resident, sync_all, unlock, write_all_at,
-    write_all_from,
+    identity_at, is_mapped, is_sparse, keep_access_list, keep_owner, link, lock, metadata, never_wait,
+    open_unnamed, owner_only, page_size, populate, prefer_large_pages, raw_file, read_exact_at, read_up_to,
+    release, remap, remove_abandoned, rename_new, reserve, reserve_past, resident, sync_all, unlock,
+    write_all_at, write_all_from,
 };
 
 use std::fs::File;

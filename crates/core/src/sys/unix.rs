@@ -162,6 +162,11 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
     file.read_exact_at(bytes, offset)
 }
 
+/// Whether an error says that the file is mapped: here it never does.
+pub(crate) fn is_mapped(_error: &io::Error) -> bool {
+    false
+}
+
 /// Makes the file `len` bytes long, which is shorter than it was.
 pub(crate) fn cut(file: &File, len: u64) -> io::Result<()> {
     super::set_len(file, len)

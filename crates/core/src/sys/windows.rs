@@ -223,7 +223,12 @@ pub(crate) fn is_sparse(_metadata: &Metadata) -> bool {
     false
 }
 
-/// Makes the file `len` bytes long, which is shorter than it was; refused while it is mapped (1224, `EBUSY`).
+/// Whether an error says that the file is mapped.
+pub(crate) fn is_mapped(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ERROR_USER_MAPPED_FILE.cast_signed())
+}
+
+/// Makes the file `len` bytes long, which is shorter than it was; refused while it is [mapped](is_mapped), by whomever (`EBUSY`).
 pub(crate) fn cut(file: &File, len: u64) -> io::Result<()> {
     super::set_len(file, len)
 }

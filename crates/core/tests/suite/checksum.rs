@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::hash::Hasher;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -62,9 +62,11 @@ fn bad(array: &DynMmapArray) -> Vec<BadBlock> {
 }
 
 fn flip(path: &Path, at: u64) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at as usize] ^= 0x10;
-    fs::write(path, bytes).unwrap();
+    // In place: it may be mapped.
+    let byte = fs::read(path).unwrap()[at as usize] ^ 0x10;
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte]).unwrap();
 }
 
 /// A sidecar as the table of the module says it.

@@ -49,7 +49,9 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let cases = IN_PLACE.iter().flat_map(|&format| STEPS.map(|step| Case { format, step }));
-    cases.filter(|case| case.step != Step::Trailing || case.format != Format::Raw).collect()
+    // A raw file has no room for bytes that are left over, and Windows makes none shorter that is mapped.
+    let of_raw = |step| step != Step::Trailing && (step != Step::Shorter || !cfg!(windows));
+    cases.filter(|case| case.format != Format::Raw || of_raw(case.step)).collect()
 }
 
 /// The elements of row `n`.
@@ -197,10 +199,15 @@ fn a_kill_at_any_step_leaves_the_old_length_or_the_new_one() {
             let mut array = case.open(&path, Mode::ReadWrite).unwrap();
             trailing += u32::from(fs::metadata(&path).unwrap().len() > array.header().file_len());
             array.append_bytes(1, &rows(7, 8), false).unwrap();
-            assert_eq!(fs::metadata(&path).unwrap().len(), array.header().file_len(), "{case:?} {context}");
+            let end = array.header().file_len();
             let n = array.shape()[0] as usize;
             let values = array.to_owned_array::<i32>().unwrap();
             assert_eq!(values.outer_iter().nth(n - 1).unwrap().as_slice().unwrap(), row(7));
+            if cfg!(windows) {
+                // It cuts no file that is mapped.
+                drop(array);
+            }
+            assert_eq!(fs::metadata(&path).unwrap().len(), end, "{case:?} {context}");
             fs::remove_file(&path).unwrap();
         }
     }
@@ -247,14 +254,18 @@ fn a_refusal_at_any_step_leaves_file_and_array_as_they_were() {
             let found = fs::read(&path).unwrap();
             assert_eq!(array.shape(), [ROWS, 3], "{context}");
             assert!(found.get(..before.len()) == Some(&before[..]), "{context}");
-            assert!(found.len() == before.len() || case.step == Step::Trailing, "{context}");
+            let may_be_longer = case.step == Step::Trailing || cfg!(windows);
+            assert!(found.len() == before.len() || may_be_longer, "{context}");
             // And it can be done again.
             case.run(&mut array).unwrap();
             assert_eq!(array.shape(), [case.after(), 3], "{context}");
             assert!(case.is_new(&path, &context));
             assert!(array.lost().is_none(), "{context}");
+            let end = array.header().file_len();
+            drop(array);
+            assert_eq!(fs::metadata(&path).unwrap().len(), end, "{context}");
         }
     }
     writeln!(io::stderr(), "refused {refusals} times").unwrap();
-    assert!(refusals >= 200, "{refusals}");
+    assert!(refusals >= if cfg!(windows) { 180 } else { 200 }, "{refusals}");
 }

@@ -248,6 +248,55 @@ fn a_mapped_file_may_be_renamed_but_not_be_shortened() {
 }
 
 #[test]
+fn an_array_that_became_shorter_cuts_its_file_when_the_last_mapping_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npy");
+    let len = || fs::metadata(&path).unwrap().len();
+    let whole = 128 + 8 * LEN as u64;
+    // However it ends: its lease, a call, or without either.
+    let ends: [fn(DynMmapArray); 3] =
+        [|array| array.lease().unwrap().end().unwrap(), |array| array.mapping().retire().unwrap(), drop];
+    for end in ends {
+        fs::remove_file(&path).ok();
+        ones(&path);
+        let mut array = open(&path, Mode::ReadWrite);
+        let old = Arc::clone(array.mapping());
+        array.resize(10).unwrap();
+        assert_eq!((len(), sum(&array)), (whole, 10.0));
+        // Over what is left there, and past it, in another mapping.
+        array.resize(20).unwrap();
+        assert_eq!((len(), sum(&array)), (whole, 10.0));
+        array.resize(2 * LEN as u64).unwrap();
+        assert_eq!((len(), sum(&array)), (128 + 16 * LEN as u64, 10.0));
+        array.resize(3).unwrap();
+        end(array);
+        assert_eq!(len(), 128 + 16 * LEN as u64, "one of its mappings is there");
+        drop(old);
+        assert_eq!(len(), 128 + 24);
+        let strict = OpenOptions { strict: true, ..OpenOptions::new(Mode::ReadOnly) };
+        assert_eq!(sum(&DynMmapArray::open(&path, &strict).unwrap()), 3.0);
+    }
+}
+
+#[test]
+fn a_raw_file_that_is_mapped_is_not_made_shorter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.raw");
+    fs::write(&path, [1; 1000]).unwrap();
+    let raw = Raw { element: DType::Int8.into(), shape: None, offset: 0, strides: None, order: Order::C };
+    let options = OpenOptions { raw: Some(raw), ..OpenOptions::new(Mode::ReadWrite) };
+    let mut array = DynMmapArray::open(&path, &options).unwrap();
+    assert_eq!(code(array.resize(10)), "EBUSY");
+    assert_eq!((array.shape(), fs::metadata(&path).unwrap().len()), (&[1000][..], 1000));
+    // An append that is given up after the file became longer.
+    let growth = array.begin_append(5).unwrap();
+    growth.write_at(0, &[2; 3]).unwrap();
+    drop(growth);
+    drop(array);
+    assert_eq!(fs::read(&path).unwrap(), [1; 1000]);
+}
+
+#[test]
 fn a_mapped_file_keeps_its_contents_when_it_is_to_be_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npy");
