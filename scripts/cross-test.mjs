@@ -23,10 +23,10 @@ import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { CORES, NODES } from './cross-nodes.mjs'
 import { built, CROSS, recordRow, run } from './cross-tools.mjs'
+import { SKIPPED } from './nightly.mjs'
 import { PLATFORMS } from './platforms.mjs'
 import { compile } from './suite.mjs'
 
-const SKIPPED = 77
 /** No spec takes longer, in milliseconds, however slow the emulator; and no core, which is built in that time as well. */
 const LONGEST = 600_000
 const LONGEST_CORE = 2_400_000

@@ -1,5 +1,5 @@
 // `npm run cross [-- PLATFORM... --inspect]`: the binaries of all platforms, from any Linux or macOS, into npm/<platform>,
-// each checked, and its size written to platforms.json; with `--inspect` those that are there already.
+// each checked; with `--inspect` those that are there already. `--record`, which npm adds, writes their sizes to platforms.json.
 //
 // Zig links them all: against glibc 2.17, musl, the libraries of Windows and of macOS, which it brings along. That a binary
 // was built says nothing about whether it runs: scripts/cross-test.mjs does.
@@ -8,6 +8,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { built, CROSS, llvm, output, recordRow, run, target, withZig, zig } from './cross-tools.mjs'
+import { SKIPPED } from './nightly.mjs'
 import { GLIBC, LARGEST, MACOS, PLATFORMS } from './platforms.mjs'
 
 const ENTRY = 'napi_register_module_v1'
@@ -16,19 +17,20 @@ const TARGETS = resolve('target/cross')
 const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo')
 
 const { binaryName } = JSON.parse(readFileSync('package.json', 'utf8')).napi
-const inspecting = process.argv.includes('--inspect')
-const named = process.argv.slice(2).filter((word) => word !== '--inspect')
+const [inspecting, recording] = ['--inspect', '--record'].map((word) => process.argv.includes(word))
+const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
 const unknown = named.filter((name) => !(name in PLATFORMS))
 if (unknown.length > 0) {
   console.error(`no such platform: ${unknown.join(', ')}; there are ${Object.keys(PLATFORMS).join(', ')}`)
   process.exit(2)
 }
 
+const names = named.length > 0 ? named : Object.keys(PLATFORMS)
 const bin = zig()
 const [objdump, nm] = [llvm('llvm-objdump'), llvm('llvm-nm')]
-if (!bin || !objdump || !nm) {
-  console.error('zig (from PyPI) or the tools of LLVM (from rustup) are not to be had here')
-  process.exit(1)
+if (!bin || !objdump || !nm || !target(...names.map((name) => PLATFORMS[name].target))) {
+  console.error('zig (from PyPI), or the tools of LLVM and the targets (from rustup), are not to be had here')
+  process.exit(SKIPPED)
 }
 
 /**
@@ -73,7 +75,7 @@ function build(name) {
     '--target',
     `${triple}${suffix}`,
   ]
-  if (!target(triple) || !run(join(bin, 'cargo-zigbuild'), args, options)) return undefined
+  if (!run(join(bin, 'cargo-zigbuild'), args, options)) return undefined
   const [prefix, extension] = name.startsWith('win32')
     ? ['', 'dll']
     : ['lib', name.startsWith('darwin') ? 'dylib' : 'so']
@@ -164,14 +166,14 @@ function inspect(name, path) {
 }
 
 const lines = []
-for (const name of named.length > 0 ? named : Object.keys(PLATFORMS)) {
+for (const name of names) {
   const path = inspecting ? placeOf(name) : build(name)
   if (!path || !existsSync(path)) {
     lines.push(`not ok ${name}: it was not built`)
     continue
   }
   const { wrong, seen } = inspect(name, path)
-  if (wrong.length === 0) recordRow('platforms', name, built(PLATFORMS[name].target, path))
+  if (recording && wrong.length === 0) recordRow('platforms', name, built(PLATFORMS[name].target, path))
   lines.push(wrong.length > 0 ? `not ok ${name}: ${wrong.join(', ')}` : `ok ${name}: ${seen.join(', ')}`)
 }
 console.log(`\n${lines.join('\n')}`)

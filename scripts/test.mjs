@@ -72,6 +72,9 @@ async function setUp(name, ...steps) {
   return true
 }
 
+/** What the emulator runs: files, modes, pages that vanish, locks, kernels; a few seconds each. */
+const EMULATED = ['open', 'modes', 'guard', 'lock']
+
 const GENERATED = ['index.js', 'index.d.ts', 'npm']
 
 function fingerprint(path) {
@@ -101,6 +104,25 @@ async function otherMachine() {
   const code = await run('core on 32 bits', process.execPath, args, { line: countCargo })
   if (code === SKIPPED) totals.skipped += 1
   else if (code !== 0) broken.push('core on 32 bits')
+}
+
+/** One platform that nothing here is: some specs of its package in an emulator. All of them run in `npm run cross:test`. */
+async function emulated() {
+  const name = 'linux-arm64-gnu'
+  const built = await run(`binary of ${name}`, process.execPath, ['scripts/cross.mjs', name])
+  const args = ['scripts/cross-test.mjs', name, `--specs=${EMULATED.join(',')}`]
+  let ran = 0
+  const line = (text) => {
+    const found = /^(?:not )?ok - \S+ \S+: (\d+) passed, (\d+) failed, (\d+) skipped/.exec(text)
+    if (!found) return
+    ran += 1
+    for (const [i, key] of ['passed', 'failed', 'skipped'].entries()) totals[key] += Number(found[i + 1])
+  }
+  const code = built === 0 ? await run(`specs on ${name}`, process.execPath, args, { line }) : built
+  if (code === SKIPPED) {
+    console.log(`${name} is not to be had here: neither its binary nor an emulator is tested`)
+    totals.skipped += 1
+  } else if (code !== 0 || ran !== EMULATED.length) broken.push(`specs on ${name}`)
 }
 
 /** libFuzzer for a moment, where the tools of `npm run fuzz` are there already; the targets themselves are in the Rust tests. */
@@ -215,6 +237,7 @@ if (browsers.some((name) => spawnSync(name, ['--version']).status === 0)) {
 await cargoTests()
 await fuzz()
 await otherMachine()
+await emulated()
 await avaTests(process.execPath, process.versions.node)
 // What follows repeats most of it.
 const compiled = suite()
