@@ -56,25 +56,26 @@ const bytesOf = ({ units, unit, dtype }: NativeFacts) => (units - 1) * unit + it
 /** Whether this environment has been seen to allow external buffers. */
 let hasExternal = false
 
+/** Bytes from which on it pays. */
+const LARGE = 2 ** 24
+
 /**
- * The data of a file that was just opened: `dataOf`, or `Later` where it is known that it will be had.
+ * The data of a file that was just opened: `dataOf`, or `Later` where that pays and it is known that it will be had.
  *
- * V8 counts an external buffer as memory of its own, and collects garbage for one of more than 64 MiB: that takes longer than all
- * the rest of opening a file, and native code needs no buffer.
+ * V8 counts an external buffer as memory of its own, and collects garbage each time it has counted 64 MiB more: for a large file
+ * that takes longer than all the rest of opening it, and native code needs no buffer. What is opened to be stored to gets
+ * one at once, for its first store is not to wait.
  */
 export function firstDataOf<D extends DType>(
   file: MappedFile,
   facts: NativeFacts,
   backing: Backing,
 ): Data<D> | Later<D> {
-  if (!canWait(facts, backing)) return dataOf(file, facts, backing)
+  const isUsual = backing === 'external' && hasExternal && file.mode === 'r' && !facts.copied
+  const bytes = bytesOf(facts)
+  if (!isUsual || bytes < LARGE || bytes > constants.MAX_LENGTH) return dataOf(file, facts, backing)
   const store = new CopiedStore(file, facts.dtype as D, facts.units)
   return new Later(store, () => dataOf(file, facts, backing))
-}
-
-function canWait(facts: NativeFacts, backing: Backing): boolean {
-  const isUsual = backing === 'external' && hasExternal && !facts.copied
-  return isUsual && facts.units > 0 && bytesOf(facts) <= constants.MAX_LENGTH
 }
 
 function notMapped(path: string): MmapError {

@@ -172,9 +172,15 @@ export class Memory<D extends DType = DType> {
       case STORE:
         return (this.current as ElementStore).get(at)
       default:
-        return this.loadEarly(at)
+        return Memory.early(this, at)
     }
   }
+
+  /**
+   * `loadEarly`, as a proxy: V8 leaves the call of one alone. A function would become a part of every loop that gets elements, once
+   * a process has opened some arrays and looked into each, and those loops took three times as long.
+   */
+  private static readonly early = new Proxy((memory: Memory, at: number) => memory.loadEarly(at), {})
 
   private loadEarly(at: number): number | bigint | undefined {
     if (this.later && this.looks > 0) {
