@@ -3,7 +3,10 @@
 // The names are napi's, the folders of npm/. On Windows the releases are built by the linker that the name says; from
 // here they are built with LLVM's, for Node-API is plain C and needs nothing of Microsoft's runtime.
 
-/** No binary is larger, in bytes: what a slip in the release profile or in a dependency would show first. Those of x64 have each kernel twice. */
+/**
+ * No binary is larger, in bytes: what a slip in the release profile or in a dependency would show first. Those of x64 have each
+ * kernel twice.
+ */
 export const LARGEST = 4.5 * 2 ** 20
 
 /** The oldest glibc that the binaries run with: that of every distribution Node.js 20 runs on. */
