@@ -161,3 +161,19 @@ test('elements before and after the buffer is made are the same, stores in betwe
     for (const each of [a, b]) t.throws(() => each.get(0), { code: 'ERR_CLOSED' })
   }
 })
+
+test('elements of a file that somebody else has made shorter are zeros, before the buffer is made as after', (t) => {
+  const path = join(folder(t), 'a.npy')
+  createSync(path, { shape: [2 ** 22], dtype: 'float64', fill: 7 }).close()
+  const a = openSync(path)
+  const b = attachSync(a.toHandle())
+  const writer = openSync(path, { mode: 'r+' })
+  writer.resizeSync(1000)
+  writer.close()
+  b.refresh()
+  const seen = () => [a.get(5), a.get(2_000_000)]
+  t.deepEqual(seen(), [7, 0])
+  t.is(a.data.length, 2 ** 22)
+  t.deepEqual(seen(), [7, 0])
+  for (const each of [b, a]) each.close()
+})

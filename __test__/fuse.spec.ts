@@ -19,7 +19,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { create, createSync, isMmapError, type MmapArray, open, openSync } from '../src/index.js'
+import { attachSync, create, createSync, isMmapError, type MmapArray, open, openSync } from '../src/index.js'
 import { type Code, descriptors, folder, listOf, mappings, refusal, root, run, tool } from './helpers.js'
 
 const program = tool('fuse')
@@ -449,3 +449,67 @@ fuse('nothing stays mounted when whoever mounted it is killed', async (t) => {
   t.deepEqual([code, signal], [null, 'SIGKILL'])
   t.false(readFileSync('/proc/self/mounts', 'utf8').includes(at))
 })
+
+/** What fails a sync, which the system says once, and so to one of those that have the file. */
+const failed: [
+  name: string,
+  kind: Kind,
+  work: (a: MmapArray<'float64'>, fail: () => void) => Promise<unknown>,
+][] = [
+  [
+    'a store, then a durable append',
+    'cached',
+    (a, fail) => {
+      a.set(0, 5, 42)
+      fail()
+      return a.append(new Float64Array(COLUMNS), { durable: true })
+    },
+  ],
+  [
+    'the flush of another array that has the file',
+    'cached',
+    (a, fail) => {
+      const b = attachSync(a.toHandle())
+      // It goes on in another mapping of the same open file.
+      a.resizeSync(12_000)
+      a.set(0, 5, 42)
+      fail()
+      return b.flush().finally(() => b[Symbol.asyncDispose]().catch(() => {}))
+    },
+  ],
+  [
+    'rows that were appended',
+    'direct',
+    (a, fail) => {
+      a.appendSync(new Float64Array(COLUMNS))
+      fail()
+      return a.flush()
+    },
+  ],
+  [
+    'a store, then a durable append, not mapped',
+    'direct',
+    (a, fail) => {
+      a.set(0, 5, 42)
+      fail()
+      return a.append(new Float64Array(COLUMNS), { durable: true })
+    },
+  ],
+]
+
+for (const [name, kind, work] of failed) {
+  fuse(`a sync that fails is not forgotten: ${name}`, async (t) => {
+    const { at, behind, fail } = await mount(t, kind)
+    write(behind('a.npy'))
+    const a = openSync<'float64'>(at('a.npy'), { mode: 'r+' })
+    await t.throwsAsync(
+      work(a, () => fail('a.npy', 'fsync')),
+      { code: 'EIO' },
+    )
+    fail('a.npy')
+    t.true(a.lost)
+    await t.throwsAsync(a.flush(), { code: 'ERR_MAPPING_LOST' })
+    t.is(a.get(0, 1), 7)
+    a.close()
+  })
+}

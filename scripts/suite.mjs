@@ -2,7 +2,16 @@
 // scripts/backings.mjs) compiles them once. Each process and each worker of a spec would do it anew, which is a third of
 // their time.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 
 /** What is compiled, and what has no place beside the original. */
@@ -21,11 +30,14 @@ export function compile(out) {
   return spawnSync('npx', ['tsc', '-p', 'tsconfig.json', ...flags], options).status === 0
 }
 
-/** Links all that is in `from` and not in `to`. */
+/** Links all that is in `from` and not in `to`; Windows lets nobody link files, and takes no relative link of a folder. */
 function link(from, to, but = []) {
   for (const name of readdirSync(from)) {
-    if (but.includes(name) || existsSync(join(to, name))) continue
-    symlinkSync(relative(to, resolve(from, name)), join(to, name))
+    const [there, here] = [resolve(from, name), join(to, name)]
+    if (but.includes(name) || existsSync(here)) continue
+    if (process.platform !== 'win32') symlinkSync(relative(to, there), here)
+    else if (statSync(there).isDirectory()) symlinkSync(there, here, 'junction')
+    else copyFileSync(there, here)
   }
 }
 

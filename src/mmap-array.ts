@@ -135,7 +135,7 @@ export class MmapArray<D extends DType = DType> extends MappedView<D> {
 
   /**
    * Whether pages have vanished under the array: its file was made shorter by somebody, its disk was full, or its
-   * storage failed. Some elements are zeros then that are not the file's; reductions, `flush` and `close` throw
+   * storage failed. Some elements are zeros then that are not the file's, or stores are not in the file (a sync failed); reductions, `flush` and `close` throw
    * ERR_MAPPING_LOST.
    */
   get lost(): boolean {

@@ -441,9 +441,13 @@ struct Lost(Loss);
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Loss::Truncated => "the file was made shorter while it was mapped, and what is missing reads as zeros",
-            Loss::NoSpace => "the disk or a quota was full when a hole of the file was written to, and those stores are not in it",
-            Loss::Io => "the storage failed: pages of the file read as zeros, or stores to them are not in it",
+            Loss::Truncated => {
+                "the file was made shorter while it was mapped, and what is missing reads as zeros"
+            }
+            Loss::NoSpace => "the disk or a quota was full, and stores to the file are not in it",
+            Loss::Io => {
+                "the storage failed: pages of the file read as zeros, or stores to them are not in it"
+            }
         })
     }
 }

@@ -254,7 +254,8 @@ impl Growth {
     fn cut(&self, header: &Header, may_wait: bool) -> Result<()> {
         match sys::cut(&self.file, header.end()) {
             Err(error) if may_wait && sys::is_mapped(&error) => {
-                self.mapping.owe(header, self.new.end());
+                let len = self.file.metadata().map_err(|error| Error::io("fstat", &self.path, error))?.len();
+                self.mapping.owe(header, len);
                 Ok(())
             }
             done => done.map_err(|error| Error::io("ftruncate", &self.path, error)),
@@ -346,7 +347,8 @@ impl Growth {
         let (from, end) = (self.old.end(), self.new.end());
         let len = self.file.metadata().map_err(failed("fstat"))?.len();
         self.longer.store(true, Ordering::Relaxed);
-        if len < end {
+        // A raw file is as long as its array, and may be longer now by what an append that failed has left.
+        if len < end || self.is_raw() {
             sys::set_len(&self.file, end).map_err(failed("ftruncate"))?;
         }
         // Behind the end of a file its last page may hold what somebody has stored there through a mapping; and where nothing
@@ -381,6 +383,7 @@ impl Growth {
             }
             fault::point("fsync")
                 .and_then(|()| self.file.sync_data())
+                .inspect_err(|error| self.mapping.sync_failed(error))
                 .map_err(|error| Error::io("fdatasync", &self.path, error))
         };
         let shorter = self.new.end() < self.old.end();
@@ -399,6 +402,9 @@ impl Growth {
         }
         self.begun = AtomicBool::new(false);
         self.mapping.follow(&self.new);
+        if !durable {
+            mapping.as_ref().unwrap_or(&*self.mapping).follow_writes(&self.mapping, true);
+        }
         let growable = Growable { text: std::mem::take(&mut self.text), ..self.growable.clone() };
         Ok(Grown { header: self.new.clone(), growable, mapping })
     }

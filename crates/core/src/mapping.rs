@@ -16,7 +16,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 #[cfg(not(windows))]
 use memmap2::{MmapOptions, MmapRaw as Pages};
@@ -159,6 +159,8 @@ struct Backing {
     lock: Option<Arc<()>>,
     /// What is to be cut off the file by the last of its mappings; `None` after `retire`, and where nothing changes its length.
     overhang: Option<Arc<Overhang>>,
+    /// A sync of the open file that has failed, of whichever mapping: the system says it once.
+    unsynced: Arc<OnceLock<Loss>>,
 }
 
 impl Mapping {
@@ -174,7 +176,9 @@ impl Mapping {
         let file = Arc::new(file);
         // Only such a mapping changes the length of its file; others may get another file.
         let overhang = (wanted.mode == Mode::ReadWrite).then(|| Overhang::new(&file));
-        let backing = Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang };
+        let unsynced = Arc::default();
+        let backing =
+            Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang, unsynced };
         Self::own(backing, wanted, path)
     }
 
@@ -194,7 +198,8 @@ impl Mapping {
         match backing.file.clone() {
             Some(file) => {
                 let (stamp, lock, overhang) = (backing.stamp, backing.lock.clone(), backing.overhang.clone());
-                Ok(Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang })
+                let unsynced = Arc::clone(&backing.unsynced);
+                Ok(Backing { file: Some(file), guarded: None, lost: None, stamp, lock, overhang, unsynced })
             }
             None => Err(Error::Closed { path: path.to_path_buf() }),
         }
@@ -402,7 +407,8 @@ impl Mapping {
     #[must_use]
     pub fn lost(&self) -> Option<Loss> {
         let backing = self.backing();
-        backing.guarded.as_ref().map_or(backing.lost, Registration::lost)
+        let lost = backing.guarded.as_ref().map_or(backing.lost, Registration::lost);
+        lost.or(backing.unsynced.get().copied())
     }
 
     /// Notes a loss that was found without a fault.
@@ -440,7 +446,21 @@ impl Mapping {
     /// # Errors
     /// What the system said; on Linux what was stored is then [lost](Self::lost).
     pub(crate) fn flush(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
-        self.sync_pages(ranges).inspect_err(|error| self.lose_unsynced(error))
+        let Some(file) = self.sync_pages(ranges).inspect_err(|error| self.lose_unsynced(error))? else {
+            return Ok(());
+        };
+        // The system calls it a success, too, when the file has become shorter than what was stored.
+        if file.metadata()?.len() < self.end() {
+            self.lose(Loss::Truncated);
+        }
+        Ok(())
+    }
+
+    /// Notes that a sync of the file has failed, which may have been of more than the caller has written.
+    pub(crate) fn sync_failed(&self, error: &io::Error) {
+        if self.copied.as_ref().is_none_or(Copied::has_unsynced) {
+            self.lose_unsynced(error);
+        }
     }
 
     /// Notes that a sync has failed. Linux forgets what it could not write: the next sync would find nothing to do, and succeed.
@@ -448,17 +468,19 @@ impl Mapping {
         let is_of_the_call = matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory);
         if cfg!(any(target_os = "linux", target_os = "android")) && !is_of_the_call {
             let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            self.lose(if is_full { Loss::NoSpace } else { Loss::Io });
+            // One that failed before is as good.
+            let _ = self.backing().unsynced.set(if is_full { Loss::NoSpace } else { Loss::Io });
             // By the error itself.
             self.told.store(true, Ordering::Relaxed);
         }
     }
 
-    fn sync_pages(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<()> {
+    /// The file, where there is one that is stored to.
+    fn sync_pages(&self, ranges: impl Iterator<Item = Range<usize>>) -> io::Result<Option<Arc<File>>> {
         // Held for the call, so that a `retire` meanwhile does not close it.
         let file = self.backing().file.clone();
         let Some(file) = file.filter(|_| self.mode == Mode::ReadWrite) else {
-            return Ok(());
+            return Ok(None);
         };
         let (before, live) = (self.before(), self.live());
         for range in ranges {
@@ -477,11 +499,7 @@ impl Mapping {
         if grown || !cfg!(any(target_os = "linux", target_os = "android")) {
             sys::sync_data(&file).inspect_err(|_| self.grown.store(grown, Ordering::Release))?;
         }
-        // The system calls it a success, too, when the file has become shorter than what was stored.
-        if file.metadata()?.len() < self.end() {
-            self.lose(Loss::Truncated);
-        }
-        Ok(())
+        Ok(Some(file))
     }
 
     /// Bytes of the first page that are before the range.

@@ -59,8 +59,9 @@ impl DynMmapArray {
         let (header, itemsize) = (&self.header, self.dtype().itemsize());
         let start = position.checked_mul(header.unit()).and_then(|start| usize::try_from(start).ok());
         let part = start.and_then(|start| Some(start..start.checked_add(itemsize)?));
-        let Some(part) = part.filter(|part| part.end <= self.mapping.live() && bytes.len() == itemsize)
-        else {
+        // A mapping that others have made shorter reads zeros there, as it does behind a pointer.
+        let end = if self.is_copied() { self.mapping.live() } else { self.mapping.len() };
+        let Some(part) = part.filter(|part| part.end <= end && bytes.len() == itemsize) else {
             return Err(Error::out_of_range(format!(
                 "{} bytes at position {position}; expected {itemsize}, and a position below {}",
                 bytes.len(),

@@ -134,6 +134,7 @@ impl DynMmapArray {
     /// Goes on in another mapping, which sees what was stored to this one.
     fn move_to(&mut self, mapping: Mapping) -> Result<()> {
         self.write_back()?;
+        mapping.follow_writes(&self.mapping, false);
         let old = std::mem::replace(&mut self.mapping, Arc::new(mapping));
         keep(&self.mapping);
         self.earlier.retain(|earlier| earlier.strong_count() > 0);

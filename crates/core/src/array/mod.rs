@@ -319,7 +319,8 @@ impl DynMmapArray {
         self.mapping.flush(ranges).map_err(|error| Error::io("msync", &self.path, error))
     }
 
-    /// What was lost of the file under the mapping, if anything was: some elements are zeros that are not the file's.
+    /// What was lost of the file under the mapping, if anything was: some elements are zeros that are not the file's, or stores
+    /// are not in the file.
     #[must_use]
     pub fn lost(&self) -> Option<Loss> {
         self.mapping.lost()

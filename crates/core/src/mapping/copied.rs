@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
@@ -44,9 +44,15 @@ pub(super) struct Copied {
     state: Mutex<State>,
     /// Told when a block has come, or has not.
     changed: Condvar,
-    /// Held by whoever writes back: older bytes must not come after newer ones. Whether what was written has still to be
-    /// synced, and is marked no more.
-    writing: Mutex<bool>,
+    /// Held by whoever writes back: older bytes must not come after newer ones.
+    writes: Mutex<Writes>,
+}
+
+/// What was written to the file and is marked no more, and how much of that a sync has brought to the disk: counted in calls.
+#[derive(Debug, Default, Clone, Copy)]
+struct Writes {
+    made: u64,
+    synced: u64,
 }
 
 #[derive(Debug)]
@@ -102,7 +108,8 @@ extern "C" fn write_back_at_exit() {
 /// Tells whoever runs the program of stores that did not get to the file, where no call is left to fail.
 pub(super) fn say(written: Result<()>) {
     if let Err(error) = written {
-        eprintln!("mmap-ndarray: what was stored is lost: {error}");
+        // Not `eprintln`, which panics where nobody reads it.
+        let _ = writeln!(io::stderr(), "mmap-ndarray: what was stored is lost: {error}");
     }
 }
 
@@ -132,8 +139,8 @@ impl Copied {
     pub(super) fn new(scratch: File, path: &Path) -> Self {
         let scratch = Some(Arc::new(scratch));
         let state = State { scratch, blocks: Vec::new(), marks: BTreeMap::new(), cuts: 0 };
-        let (changed, writing) = (Condvar::new(), Mutex::new(false));
-        Self { path: path.to_path_buf(), state: Mutex::new(state), changed, writing }
+        let (changed, writes) = (Condvar::new(), Mutex::default());
+        Self { path: path.to_path_buf(), state: Mutex::new(state), changed, writes }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -172,6 +179,19 @@ fn full(error: io::Error) -> Error {
 /// Where a block starts and ends.
 fn blocks_of(range: &Range<usize>) -> Range<usize> {
     if range.is_empty() { 0..0 } else { range.start / BLOCK..range.end.div_ceil(BLOCK) }
+}
+
+impl Copied {
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        // Two numbers, each of which is right by itself.
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something was written that is not known to be on the disk.
+    pub(super) fn has_unsynced(&self) -> bool {
+        let writes = self.writes();
+        writes.made > writes.synced
+    }
 }
 
 impl State {
@@ -386,10 +406,20 @@ impl Mapping {
     /// where the temporary file has lost what was stored.
     pub fn write_back(&self) -> Result<()> {
         let (Some(copied), Some(file)) = (&self.copied, self.file()) else { return Ok(()) };
-        let mut unsynced = copied.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writes = copied.writes();
         let written = self.write_marked(copied, &file, &(0..self.len))?;
-        *unsynced |= !written.is_empty();
+        writes.made += u64::from(!written.is_empty());
         Ok(())
+    }
+
+    /// Goes on where `before` ends, another mapping of the file or this one: what was written there, and `more` beside it, was not
+    /// brought to the disk by a sync of this one.
+    pub(crate) fn follow_writes(&self, before: &Self, more: bool) {
+        if let (Some(copied), Some(before)) = (&self.copied, &before.copied) {
+            let Writes { made, synced } = *before.writes();
+            let mut writes = copied.writes();
+            *writes = Writes { made: writes.made.max(made + u64::from(more)), synced };
+        }
     }
 
     /// Writes the parts of `within` that were stored to, and gives them back.
@@ -448,26 +478,37 @@ impl Mapping {
     /// earlier one has is lost.
     pub(crate) fn flush_copied(&self, ranges: impl Iterator<Item = Range<usize>>) -> Result<()> {
         let (Some(copied), Some(file)) = (&self.copied, self.file()) else { return Ok(()) };
-        let mut unsynced = copied.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut written = Vec::new();
-        let flush = || {
-            for range in ranges {
-                written.extend(self.write_marked(copied, &file, &range)?);
-            }
+        let mut writes = copied.writes();
+        let unsynced = writes.made > writes.synced;
+        let mut marks = Vec::new();
+        let written = ranges.into_iter().try_for_each(|range| {
+            marks.extend(self.write_marked(copied, &file, &range)?);
+            Ok(())
+        });
+        let ours = u64::from(!marks.is_empty());
+        writes.made += ours;
+        let made = writes.made;
+        // A sync takes its time; others may write meanwhile.
+        drop(writes);
+        let synced = written.and_then(|()| {
             sys::sync_data(&file).map_err(|error| {
-                if *unsynced {
+                if unsynced || copied.writes().made > made {
                     self.lose_unsynced(&error);
                 }
                 Error::io("fdatasync", &copied.path, error)
             })
-        };
-        if let Err(error) = flush() {
+        });
+        if let Err(error) = synced {
             // A system that forgets what it could not sync gets it once more.
-            copied.state().mark_all(written);
+            copied.state().mark_all(marks);
+            let mut writes = copied.writes();
+            writes.made -= ours;
+            writes.synced = writes.synced.min(writes.made);
             return Err(error);
         }
-        *unsynced = false;
-        drop(unsynced);
+        let mut writes = copied.writes();
+        writes.synced = writes.synced.max(made);
+        drop(writes);
         if self.file_end(&file, copied)? < self.live() {
             self.lose(Loss::Truncated);
         }
