@@ -8,7 +8,7 @@
 //! call, and the rows follow. Killed between the two it has the new length, and zeros for rows that were not written yet.
 //!
 //! Windows makes no file shorter that is mapped. There the header alone becomes shorter, and the file when its last mapping
-//! is gone ([`Mapping::owe`]); a raw file, which has none, keeps its length (`EBUSY`).
+//! is gone (`Mapping::owe`); a raw file, which has none, keeps its length (`EBUSY`).
 //!
 //! A power loss may bring the header to the disk before the rows, unless the caller asks for them to be durable: then the
 //! rows are synced before the header is written, and the header after.
