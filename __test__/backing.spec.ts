@@ -147,7 +147,7 @@ test('elements before and after the buffer is made are the same, stores in betwe
     const made = { shape, dtype: dtype === '>i2' ? 'int16' : dtype }
     createSync(path, made, { format: 'raw', reserve: false }).close()
     const [writer, a, b] = [{ mode: 'r+' } as const, {}, {}].map((more) =>
-      openSync(path, { format: 'raw', dtype, shape, ...more }),
+      openSync(path, { format: 'raw', dtype, shape, backing: 'external', ...more }),
     ) as [MmapArray, MmapArray, MmapArray]
     for (let i = 0; i < 50; i++) writer.set(i, (dtype === 'int64' ? BigInt(i) : i % 2) as never)
     const all = writer.hi(50).toArray() as unknown[]
@@ -165,8 +165,8 @@ test('elements before and after the buffer is made are the same, stores in betwe
 test('elements of a file that somebody else has made shorter are zeros, before the buffer is made as after', (t) => {
   const path = join(folder(t), 'a.npy')
   createSync(path, { shape: [2 ** 22], dtype: 'float64', fill: 7 }).close()
-  const a = openSync(path)
-  const b = attachSync(a.toHandle())
+  const a = openSync(path, { backing: 'external' })
+  const b = attachSync(a.toHandle(), { backing: 'external' })
   const writer = openSync(path, { mode: 'r+' })
   writer.resizeSync(1000)
   writer.close()
