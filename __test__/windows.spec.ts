@@ -150,17 +150,22 @@ windows('what becomes shorter is cut when it is forgotten', async (t) => {
   t.is(statSync(path).size, 208)
 })
 
+/** An array of three rows, and an append to it that fails between the first block and the last one. */
+async function failedAppend(t: ExecutionContext, format: 'npy' | 'raw') {
+  const path = join(folder(t), 'a')
+  const a = createSync(path, { shape: [3, 1000], dtype: 'float64', fill: 1 }, { format })
+  const { size } = statSync(path)
+  const data = new Float64Array(3_000_000)
+  const done = a.append({ data, shape: [3000, 1000] })
+  while (statSync(path).size === size) await new Promise((resolve) => setImmediate(resolve))
+  structuredClone(data.buffer, { transfer: [data.buffer] })
+  await t.throwsAsync(done, { code: 'ERR_INVALID_STATE' })
+  return { a, path, size }
+}
+
 windows('an append that fails leaves nothing behind once the file is closed', async (t) => {
   for (const format of ['npy', 'raw'] as const) {
-    const path = join(folder(t), 'a')
-    const a = createSync(path, { shape: [3, 1000], dtype: 'float64', fill: 1 }, { format })
-    const { size } = statSync(path)
-    const data = new Float64Array(3_000_000)
-    const done = a.append({ data, shape: [3000, 1000] })
-    // Between the first block and the last one.
-    while (statSync(path).size === size) await new Promise((resolve) => setImmediate(resolve))
-    structuredClone(data.buffer, { transfer: [data.buffer] })
-    await t.throwsAsync(done, { code: 'ERR_INVALID_STATE' })
+    const { a, path, size } = await failedAppend(t, format)
     t.deepEqual([a.refresh(), a.shape, a.sumSync()], [false, [3, 1000], 3000])
     a.close()
     t.is(statSync(path).size, size)
@@ -169,14 +174,7 @@ windows('an append that fails leaves nothing behind once the file is closed', as
 
 windows('an append that failed can be done again', async (t) => {
   for (const format of ['npy', 'raw'] as const) {
-    const path = join(folder(t), 'a')
-    const a = createSync(path, { shape: [3, 1000], dtype: 'float64', fill: 1 }, { format })
-    const { size } = statSync(path)
-    const data = new Float64Array(3_000_000)
-    const done = a.append({ data, shape: [3000, 1000] })
-    while (statSync(path).size === size) await new Promise((resolve) => setImmediate(resolve))
-    structuredClone(data.buffer, { transfer: [data.buffer] })
-    await t.throwsAsync(done, { code: 'ERR_INVALID_STATE' })
+    const { a, path, size } = await failedAppend(t, format)
     await a.append({ data: new Float64Array(3_000_000).fill(2), shape: [3000, 1000] })
     t.deepEqual([a.shape, a.sumSync()], [[3003, 1000], 6_003_000])
     a.close()
